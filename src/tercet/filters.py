@@ -1,0 +1,234 @@
+"""The neutral filter: a plain dict in, a small tree out, which every store translates and `matches` decides in Python.
+
+{"lang": "en"}                                  equal; where the metadata holds a list, any element may match
+{"lang": ["en", "de"]}                          one of these, the same as {"lang": {"in": ["en", "de"]}}
+{"year": {"gte": 2024, "lt": 2026}}             gt, gte, lt, lte: numbers, or dates as ISO 8601 text or datetime
+{"lang": {"ne": "en"}}, {"lang": {"nin": [..]}} not equal; a document without the key matches
+{"reviewer": {"exists": True}}                  the key is there and neither null nor an empty list
+{"author.name": "Ada"}                          a nested key
+{"and": [f, g]}, {"or": [f, g]}, {"not": f}     several keys in one dict are joined by and
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tercet.errors import InvalidFilter
+from tercet.types import Metadata
+
+Scalar: TypeAlias = bool | int | float | str
+Bound: TypeAlias = float | datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The value at `key`, or one element of the list there, equals one of `values`."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The value at `key`, or one element of the list there, lies within all bounds that are given."""
+
+    key: str
+    gt: Bound | None = None
+    gte: Bound | None = None
+    lt: Bound | None = None
+    lte: Bound | None = None
+
+    @property
+    def of_dates(self) -> bool:
+        return any(isinstance(bound, datetime.datetime) for bound in (self.gt, self.gte, self.lt, self.lte))
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """`key` holds something: it is there, not null, not an empty list."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of these."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of these at least."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Not this."""
+
+    filter: Filter
+
+
+Filter: TypeAlias = AnyOf | Between | Exists | And | Or | Not
+
+_RANGE = ("gt", "gte", "lt", "lte")
+_OPERATORS = ("eq", "ne", "in", "nin", *_RANGE, "exists")
+_JOINTS = ("and", "or", "not")
+
+
+def parse_filter(where: Mapping[str, Any]) -> Filter:
+    """Read a filter from a plain dict.
+
+    Raises:
+        InvalidFilter: an unknown operator, an empty filter or list, a value of a kind that cannot be compared.
+    """
+    if not isinstance(where, Mapping):
+        raise InvalidFilter(f"a filter is a dict like {{'lang': 'en'}}, got {type(where).__name__}")
+    if not where:
+        raise InvalidFilter("the filter is empty, which could mean everything or nothing; leave where out instead")
+    parts = tuple(part for key, value in where.items() for part in _parse_entry(key, value))
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def _parse_entry(key: object, value: object) -> Iterator[Filter]:
+    if not isinstance(key, str) or not all(key.split(".")):
+        raise InvalidFilter(f"a filter key is a metadata key, nested ones joined by dots, got {key!r}")
+    if key == "not":
+        yield Not(parse_filter(_mapping(key, value)))
+    elif key in _JOINTS:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise InvalidFilter(f"{key!r} takes a list of at least one filter, got {value!r}")
+        parts = tuple(parse_filter(_mapping(key, part)) for part in value)
+        yield And(parts) if key == "and" else Or(parts)
+    elif isinstance(value, Mapping):
+        yield from _parse_operators(key, value)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield AnyOf(key, _scalars(key, value))
+    else:
+        yield AnyOf(key, (_scalar(key, value),))
+
+
+def _parse_operators(key: str, operators: Mapping[Any, Any]) -> Iterator[Filter]:
+    if not operators:
+        raise InvalidFilter(f"the filter on {key!r} is an empty dict; give it one of {', '.join(_OPERATORS)}")
+    for name in operators:
+        if name not in _OPERATORS:
+            raise InvalidFilter(
+                f"unknown operator {name!r} on {key!r}; the operators are {', '.join(_OPERATORS)}, "
+                f"and a nested key is written '{key}.{name}'"
+            )
+    bounds = {name: _bound(key, name, operators[name]) for name in _RANGE if name in operators}
+    if bounds:
+        if len({isinstance(bound, datetime.datetime) for bound in bounds.values()}) > 1:
+            raise InvalidFilter(f"the range on {key!r} mixes numbers and dates: {dict(operators)!r}")
+        yield Between(key, **bounds)
+    for name, value in operators.items():
+        match name:
+            case "eq":
+                yield AnyOf(key, (_scalar(key, value),))
+            case "ne":
+                yield Not(AnyOf(key, (_scalar(key, value),)))
+            case "in":
+                yield AnyOf(key, _scalars(key, value))
+            case "nin":
+                yield Not(AnyOf(key, _scalars(key, value)))
+            case "exists":
+                if not isinstance(value, bool):
+                    raise InvalidFilter(f"exists on {key!r} takes True or False, got {value!r}")
+                yield Exists(key) if value else Not(Exists(key))
+
+
+def _mapping(key: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidFilter(f"{key!r} takes filters, each a dict, got {value!r}")
+    return value
+
+
+def _scalar(key: str, value: object) -> Scalar:
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if value is None:
+        raise InvalidFilter(
+            f"nothing equals None; to ask whether {key!r} is there write {{'{key}': {{'exists': ...}}}}"
+        )
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise InvalidFilter(f"{key!r} is compared with {value!r}; use a str, a bool or a finite number")
+    return value
+
+
+def _scalars(key: str, values: object) -> tuple[Scalar, ...]:
+    if not isinstance(values, Sequence | set | frozenset) or isinstance(values, str) or not values:
+        raise InvalidFilter(f"{key!r} needs a list of at least one value, got {values!r}")
+    return tuple(_scalar(key, value) for value in values)
+
+
+def _bound(key: str, operator: str, value: object) -> Bound:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, datetime.date) or (isinstance(value, str) and parse_date(value)):
+        date = parse_date(value.isoformat() if isinstance(value, datetime.date) else value)
+        if date is not None:
+            return date
+    raise InvalidFilter(f"{operator} on {key!r} takes a finite number or a date (ISO 8601 or datetime), got {value!r}")
+
+
+def parse_date(text: str) -> datetime.datetime | None:
+    """An ISO 8601 date or time as a datetime, UTC where it names no zone; None for any other text."""
+    try:
+        date = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+
+
+def matches(condition: Filter, metadata: Metadata) -> bool:
+    """Whether a document with this metadata passes. This is the meaning that every store must agree with."""
+    match condition:
+        case And(filters):
+            return all(matches(part, metadata) for part in filters)
+        case Or(filters):
+            return any(matches(part, metadata) for part in filters)
+        case Not(inner):
+            return not matches(inner, metadata)
+        case Exists(key):
+            return any(value is not None for value in values_at(metadata, key))
+        case AnyOf(key, wanted):
+            return any(_equal(value, choice) for value in values_at(metadata, key) for choice in wanted)
+        case Between(key):
+            return any(_within(condition, value) for value in values_at(metadata, key))
+
+
+def values_at(metadata: Metadata, key: str) -> list[Any]:
+    """What stands at a dotted key; a list gives its elements, also half-way down the path."""
+    found: list[Any] = [metadata]
+    for part in key.split("."):
+        found = [item[part] for item in found if isinstance(item, Mapping) and part in item]
+        found = [item for value in found for item in (value if isinstance(value, list | tuple) else [value])]
+    return found
+
+
+def _equal(value: object, wanted: Scalar) -> bool:
+    # In Python True == 1; in metadata a flag is no number.
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+def _within(condition: Between, value: object) -> bool:
+    number: Any = None
+    if condition.of_dates:
+        number = parse_date(value) if isinstance(value, str) else None
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = value
+    if number is None:
+        return False
+    return (
+        (condition.gt is None or number > condition.gt)
+        and (condition.gte is None or number >= condition.gte)
+        and (condition.lt is None or number < condition.lt)
+        and (condition.lte is None or number <= condition.lte)
+    )

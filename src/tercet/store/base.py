@@ -1,0 +1,77 @@
+"""The seam between values and an engine: records in, rankings per vector out. The nine verbs that every store has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from tercet.filters import Filter
+from tercet.types import Document, Embedding, MultiVector, Ranking, Record, SparseVector
+
+
+class Store(Protocol):
+    """Keeps records and ranks them. Nothing here fuses: that is `tercet.fusion`, the same for every engine.
+
+    Every method may raise `StoreError`. Unknown ids are passed over. A store is opened for one `EncoderSpec` and
+    refuses, when it is opened, a place that another encoder filled (`CollectionMismatch`).
+    """
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Write records, replacing those of the same id. What returned is acknowledged: it survives a kill."""
+        ...
+
+    def prefetch(
+        self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
+    ) -> list[dict[str, Ranking]]:
+        """For each query one ranking per stage ("dense" by cosine, "sparse" by dot product), best first, ties by id.
+
+        The filter holds inside each stage: `limit` documents that match, not the matching ones among `limit`.
+        A sparse score of 0 is no match and is left out.
+        """
+        ...
+
+    def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
+        """Order each query's candidates by MaxSim, all of them: Σ over query tokens of the best document token."""
+        ...
+
+    def retrieve(self, ids: Sequence[str]) -> dict[str, Document]:
+        """The documents that are stored, by id."""
+        ...
+
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """The `Record.content_hash` of the ids that are stored."""
+        ...
+
+    def sparse_vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
+        """The stored sparse vectors, by id."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove these documents; returns how many there were."""
+        ...
+
+    def delete_where(self, where: Filter) -> int:
+        """Remove the documents that match; returns how many there were."""
+        ...
+
+    def count(self, where: Filter | None = None) -> int: ...
+
+    def scroll(self, where: Filter | None = None, *, batch_size: int = 256) -> Iterator[Document]:
+        """Every document that matches, in no promised order. Documents written meanwhile may or may not appear."""
+        ...
+
+    def flush(self) -> None:
+        """Make everything acknowledged survive a loss of power, too."""
+        ...
+
+    def compact(self) -> None:
+        """Reclaim space and rebuild the engine's segments; may take long."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """What `tercet info` shows: engine, place, sizes. Never a secret."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go; a second call does nothing."""
+        ...
