@@ -5,7 +5,7 @@
 {"year": {"gte": 2024, "lt": 2026}}             gt, gte, lt, lte: numbers, or dates as ISO 8601 text or datetime
 {"lang": {"ne": "en"}}, {"lang": {"nin": [..]}} not equal; a document without the key matches
 {"reviewer": {"exists": True}}                  the key is there and neither null nor an empty list
-{"author.name": "Ada"}                          a nested key
+{"author.name": "Ada"}                          a nested key; a key that itself holds a dot is reached the same way
 {"and": [f, g]}, {"or": [f, g]}, {"not": f}     several keys in one dict are joined by and
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -99,6 +100,7 @@ def parse_filter(where: Mapping[str, Any]) -> Filter:
 def _parse_entry(key: object, value: object) -> Iterator[Filter]:
     if not isinstance(key, str) or not all(key.split(".")):
         raise InvalidFilter(f"a filter key is a metadata key, nested ones joined by dots, got {key!r}")
+    _check_unicode(key, key)
     if key == "not":
         yield Not(parse_filter(_mapping(key, value)))
     elif key in _JOINTS:
@@ -157,6 +159,8 @@ def _scalar(key: str, value: object) -> Scalar:
         raise InvalidFilter(
             f"nothing equals None; to ask whether {key!r} is there write {{'{key}': {{'exists': ...}}}}"
         )
+    if isinstance(value, str):
+        _check_unicode(key, value)
     if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
         raise InvalidFilter(f"{key!r} is compared with {value!r}; use a str, a bool or a finite number")
     return value
@@ -168,8 +172,15 @@ def _scalars(key: str, values: object) -> tuple[Scalar, ...]:
     return tuple(_scalar(key, value) for value in values)
 
 
+def _check_unicode(key: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidFilter(f"the filter on {key!r} holds a lone surrogate, which no document can hold") from None
+
+
 def _bound(key: str, operator: str, value: object) -> Bound:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return float(value)
     if isinstance(value, datetime.date) or (isinstance(value, str) and parse_date(value)):
         date = parse_date(value.isoformat() if isinstance(value, datetime.date) else value)
@@ -179,12 +190,12 @@ def _bound(key: str, operator: str, value: object) -> Bound:
 
 
 def parse_date(text: str) -> datetime.datetime | None:
-    """An ISO 8601 date or time as a datetime, UTC where it names no zone; None for any other text."""
+    """An ISO 8601 date or time in UTC, which is assumed where the text names no zone; None for any other text."""
     try:
         date = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        return date.astimezone(datetime.UTC) if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+    except (ValueError, OverflowError):  # an offset can push the first and the last day out of the calendar
         return None
-    return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
 
 
 def matches(condition: Filter, metadata: Metadata) -> bool:
@@ -206,11 +217,19 @@ def matches(condition: Filter, metadata: Metadata) -> bool:
 
 def values_at(metadata: Metadata, key: str) -> list[Any]:
     """What stands at a dotted key; a list gives its elements, also half-way down the path."""
-    found: list[Any] = [metadata]
-    for part in key.split("."):
-        found = [item[part] for item in found if isinstance(item, Mapping) and part in item]
-        found = [item for value in found for item in (value if isinstance(value, list | tuple) else [value])]
-    return found
+    return [value for path, value in entries(metadata) if path == key]
+
+
+def entries(metadata: Metadata) -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) that a filter can ask for: the scalars, the nulls and the dicts on the way to them.
+
+    A list gives its elements. A list within a list stays whole: it is there, but equals nothing.
+    """
+    for key, value in metadata.items():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            yield key, item
+            if isinstance(item, Mapping):
+                yield from ((f"{key}.{path}", inner) for path, inner in entries(item))
 
 
 def _equal(value: object, wanted: Scalar) -> bool:
@@ -223,7 +242,7 @@ def _within(condition: Between, value: object) -> bool:
     if condition.of_dates:
         number = parse_date(value) if isinstance(value, str) else None
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = value
+        number = float(value)  # as every engine compares, also beyond 2**53
     if number is None:
         return False
     return (

@@ -19,7 +19,7 @@ Metadata: TypeAlias = Mapping[str, Any]
 """JSON values under string keys: None, bool, int, finite float, str, and lists and dicts of them."""
 
 DENSE, SPARSE, FUSED, LATE = "dense", "sparse", "fused", "late"
-"""The stages of a query, in the order in which it passes them. The first two are prefetches, each over its own vector."""
+"""The stages of a query, in the order in which it passes them. The first two search the whole index."""
 
 #: A document is a passage. One megabyte of text is no passage, and would not fit in a server's request beside others.
 MAX_TEXT_BYTES = 1 << 20
@@ -162,11 +162,13 @@ class Embedding:
     """One text in all three representations.
 
     dense: (dim,) of length 1
+    truncated: the text was longer than the encoder reads; its end left no trace
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVector
     multi_vector: MultiVector
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.dense.ndim != 1 or not abs(float(self.dense @ self.dense) - 1) < 2e-2:

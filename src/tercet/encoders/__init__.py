@@ -1,1 +1,1 @@
-"""Text to NumPy values: the three-headed runtime, or any sentence-transformers checkpoints composed into one encoder."""
+"""Text to NumPy values: the three-headed runtime, or sentence-transformers checkpoints composed into one encoder."""

@@ -28,7 +28,7 @@ class EncoderSpec:
 
 
 class Encoder(Protocol):
-    """Makes the three representations of a text. `encode_query` and `encode_documents` may differ in prompt and limits."""
+    """Makes the three representations of a text. Queries and documents may differ in prompt and limits."""
 
     @property
     def spec(self) -> EncoderSpec: ...
@@ -44,13 +44,6 @@ class Encoder(Protocol):
     def encode_documents(self, documents: Iterable[str]) -> Iterator[Embedding]:
         """Lazily, in the order of the input, however long it is."""
         ...
-
-    def count_tokens(self, document: str) -> int:
-        """Tokens before any limit, special ones included; may stop counting beyond `max_document_tokens`."""
-        ...
-
-    @property
-    def max_document_tokens(self) -> int: ...
 
     def terms(self, indices: Iterable[int]) -> list[str]:
         """The vocabulary's strings for indices of a sparse vector."""

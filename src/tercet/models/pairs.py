@@ -1,4 +1,4 @@
-"""Training data: a folder of JSONL collections in, (query, document) pairs out, seeded and balanced over the sources."""
+"""Training data: a folder of JSONL collections in, (query, document) pairs out, seeded and balanced by source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAIRS_PER_SOURCE: Mapping[str, int] = MappingProxyType(
 )
 #: Collections of `text/` whose sections are paired with their own headings.
 HEADED_TEXTS = ("python-docs", "postgresql-docs")
-#: A sentence taken out of its passage asks for that passage: it teaches which words carry a text (an inverse cloze task).
+#: A sentence taken out of its passage asks for it: that teaches which words carry a text (an inverse cloze task).
 SENTENCE_SOURCES = frozenset({"medquad", "scitldr", "foldoc", "jargon", "debian-packages", *HEADED_TEXTS})
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")

@@ -1,0 +1,165 @@
+"""The lake where training and retrieval meet: a folder of safetensors, tokenizer and one JSON, read without torch.
+
+tercet.json        dimensions, limits, prompts, activation ranges, hash of the weights
+model.safetensors  trunk in float16; word embeddings and decoder as int8 rows with a scale each
+tokenizer.json     Hugging Face tokenizers
+graph.*.onnx       the runtime's graph for each precision, structure only: weights come from model.safetensors
+README.md          the model card
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from tercet.errors import CheckpointError
+
+FORMAT = 1
+#: Vocabulary terms of one tile of the decoder: tokens × 2048 logits exist at one time, instead of tokens × 30,522.
+TILE_TERMS = 2048
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "tercet.json", "model.safetensors", "tokenizer.json"
+
+Precision: TypeAlias = Literal["int8", "f32"]
+Weights: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """What stands in tercet.json.
+
+    activation_ranges: for each linear layer, the least and greatest input seen on a sample; int8 uses them as fixed
+        scales, so that a text's vectors do not depend on the other texts of its batch
+    skiplist: tokens of documents that late interaction leaves out (punctuation)
+    weights_hash: sha256 of model.safetensors
+    """
+
+    name: str
+    hidden: int
+    layers: int
+    attention_heads: int
+    intermediate: int
+    layer_norm_eps: float
+    vocabulary_size: int
+    max_positions: int
+    late_dim: int
+    sparse_rank: int
+    sparse_terms: int
+    max_query_tokens: int = 64
+    max_document_tokens: int = 256
+    query_prompt: str = ""
+    document_prompt: str = ""
+    skiplist: tuple[int, ...] = ()
+    activation_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    weights_hash: str = ""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, place: Path) -> ModelConfig:
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CheckpointError(f"{place} is not JSON ({error}); copy the checkpoint folder again") from error
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            found = values.get("format") if isinstance(values, dict) else values
+            raise CheckpointError(f"{place} has format {found!r}, this version of tercet reads format {FORMAT}")
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        if wrong := set(values) ^ known:
+            raise CheckpointError(f"{place} has missing or unknown entries: {', '.join(sorted(wrong))}")
+        values["skiplist"] = tuple(values["skiplist"])
+        values["activation_ranges"] = {name: tuple(pair) for name, pair in values["activation_ranges"].items()}
+        return cls(**values)
+
+    def fingerprint(self, precision: str) -> str:
+        """Changes whenever the same text would get other vectors."""
+        shaping = {**dataclasses.asdict(self), "precision": precision}
+        del shaping["name"]
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model folder whose config has been read and whose files are there."""
+
+    folder: Path
+    config: ModelConfig
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Checkpoint:
+        """Raises CheckpointError where a file is missing or the JSON is of another kind."""
+        place = Path(folder)
+        if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if not (place / name).is_file()]:
+            raise CheckpointError(
+                f"{str(place)!r} is not a tercet checkpoint: {', '.join(missing)} not found; "
+                f"a sentence-transformers folder is loaded by tercet.encoders.ComposedEncoder"
+            )
+        return cls(place, ModelConfig.from_json((place / CONFIG_FILE).read_text(encoding="utf-8"), place / CONFIG_FILE))
+
+    def weights(self, *, verify: bool = False) -> Weights:
+        """Every tensor by name. `verify` compares the file's sha256 first, which takes about .05 s."""
+        path = self.folder / WEIGHTS_FILE
+        if verify and (found := file_hash(path)) != self.config.weights_hash:
+            raise CheckpointError(
+                f"{path} is damaged (its sha256 begins {found[:8]}, not as tercet.json says); copy it again"
+            )
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); copy it again") from error
+
+    def tokenizer(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER_FILE))
+        # Limits and padding are the encoder's; settings that came with the file would cut silently.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    def graph(self, precision: Precision) -> bytes:
+        path = self.folder / graph_file(precision)
+        if not path.is_file():
+            raise CheckpointError(f"{path} not found; tercet.models.graph.write_graphs(folder) writes it")
+        return path.read_bytes()
+
+
+def graph_file(precision: Precision) -> str:
+    return f"graph.{precision}.onnx"
+
+
+def default_checkpoint() -> Path:
+    """The folder of `tercet-mini`, which is shipped inside the package."""
+    return Path(str(files("tercet"))) / "checkpoints" / "tercet-mini"
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def quantize_rows(matrix: NDArray[Any], *, bits: int = 8) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round each row to signed integers of this many bits, with one scale a row: row ≈ scale · integers.
+
+    matrix: (n_rows, dim)
+    returns: (n_rows, dim) int8, (n_rows,) float32
+    """
+    most = 2 ** (bits - 1) - 1
+    rows = matrix.astype(np.float32)
+    scales = np.maximum(np.abs(rows).max(axis=1), 1e-12) / most
+    return np.rint(rows / scales[:, None]).astype(np.int8), scales
+
+
+def dequantize_rows(integers: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    return integers.astype(np.float32) * scales[:, None]

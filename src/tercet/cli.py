@@ -1,0 +1,333 @@
+"""The command line: words in, calls of the library out. Nothing is decided here that the library does not decide."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+import tercet
+from tercet.errors import TercetError
+
+# Only what every command needs is imported here: `tercet --help` should not wait for an engine and a model.
+if TYPE_CHECKING:
+    from tercet.index import HybridIndex
+    from tercet.reading import Skip
+    from tercet.types import AddReport, Hit
+
+
+class _Commands(typer.core.TyperGroup):
+    """Turns errors that a user can answer into one line on standard error and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the base class is private to typer)
+        try:
+            return super().invoke(ctx)
+        except (TercetError, ValueError) as error:
+            from tercet.display import plain
+
+            line = Text.assemble(("error: ", "bold red"), plain(" ".join(str(error).split()), "red"))
+            Console(stderr=True).print(line, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Hybrid search over your documents: by meaning, by words and token by token, in one pass of one model.\n\n"
+        "[bold]tercet index[/] docs/ notes.jsonl · [bold]tercet search[/] 'how do I rotate keys?' · "
+        "[bold]tercet demo[/]"
+    ),
+)
+
+DEFAULT_INDEX = Path("kb")
+
+Into = Annotated[Path, typer.Option("--into", help="The index's directory; made where it is missing.")]
+In = Annotated[Path, typer.Option("--in", help="The index's directory.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        help="A Qdrant server instead of a directory, as http://localhost:6333. "
+        "Its API key is read from the environment variable QDRANT_API_KEY."
+    ),
+]
+Collection = Annotated[str, typer.Option(help="The collection on that server.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE|JSON",
+        help="Only documents whose metadata match: lang=en, or year=2024, or "
+        '\'{"year": {"gte": 2024}, "lang": ["en", "de"]}\'. Given several times, all must match.',
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"tercet {tercet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def index(
+    context: typer.Context,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files and folders; - reads JSONL from standard input.")
+    ],
+    into: Into = DEFAULT_INDEX,
+    url: Url = None,
+    collection: Collection = "tercet",
+    text_column: Annotated[
+        str | None, typer.Option(help="The CSV column or JSONL key that holds the text, where it is not found by name.")
+    ] = None,
+    max_words: Annotated[int | None, typer.Option(help="Longest passage that prose is cut into.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first file or line that cannot be read.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Index files: .md .txt .rst .html are cut into passages, .jsonl and .csv hold a document a line.
+
+    What is stored unchanged is not indexed again, so an interrupted run is finished by running it again.
+
+    [bold]tercet index docs/[/]
+
+    [bold]tercet index corpus.jsonl --into ./corpus[/]
+
+    [bold]zcat corpus.jsonl.gz | tercet index - --url http://localhost:6333[/]
+    """
+    from tercet.reading import read_documents
+    from tercet.reading.passages import DEFAULT_MAX_WORDS
+
+    skips: list[Skip] = []
+    documents = read_documents(
+        paths,
+        max_words=DEFAULT_MAX_WORDS if max_words is None else max_words,
+        text_column=text_column,
+        on_skip=None if strict else skips.append,
+    )
+    with _open(context, into, url, collection, create=True) as opened:
+        report = opened.add(documents, on_error="raise" if strict else "skip")
+    if as_json:
+        _print_json(_report_to_dict(report, skips))
+    else:
+        from tercet.display import show_report
+
+        show_report(_console(), report, skips)
+    if not (report.added or report.updated or report.skipped):
+        raise ValueError(f"no document was found in {', '.join(paths)}")
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="A question or keywords.")],
+    place: In = DEFAULT_INDEX,
+    url: Url = None,
+    collection: Collection = "tercet",
+    k: Annotated[int, typer.Option("-k", help="Hits to show.")] = 5,
+    where: Where = None,
+    mode: Annotated[
+        Literal["fused", "cascade"],
+        typer.Option(help="fused orders by all three rankings, cascade by late interaction alone."),
+    ] = "fused",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show each stage's rank and score, and the shared terms.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    r"""Search, and see why each hit is there.
+
+    [bold]tercet search 'how do I rotate keys?'[/]
+
+    [bold]tercet search 'key rotation' -k 3 --explain --where lang=en[/]
+
+    [bold]tercet search 'key rotation' --json | jq '.hits\[].id'[/]
+    """
+    from tercet.plan import SearchPlan
+
+    plan = replace(SearchPlan.for_k(k), mode=mode)
+    condition = _where(where)
+    with _open(context, place, url, collection, create=False) as opened:
+        hits = opened.search(query, where=condition, plan=plan)
+    if as_json:
+        _print_json({"query": query, "hits": [_hit_to_dict(hit) for hit in hits]})
+    else:
+        from tercet.display import show_hits
+
+        show_hits(_console(), hits, explain=explain)
+
+
+@app.command()
+def info(
+    context: typer.Context,
+    place: In = DEFAULT_INDEX,
+    url: Url = None,
+    collection: Collection = "tercet",
+    as_json: Json = False,
+) -> None:
+    """Show what an index holds: model, engine, place, sizes."""
+    with _open(context, place, url, collection, create=False) as opened:
+        description = opened.info()
+    if as_json:
+        _print_json(dict(description))
+    else:
+        from tercet.display import show_mapping
+
+        show_mapping(_console(), description)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids, as search shows them.")] = None,
+    where: Where = None,
+    place: In = DEFAULT_INDEX,
+    url: Url = None,
+    collection: Collection = "tercet",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete documents by id or by metadata, after asking.
+
+    [bold]tercet delete docs/keys.md#rotation/1[/]
+
+    [bold]tercet delete --where source=docs/old.md --yes[/]
+    """
+    if bool(ids) == bool(where):
+        raise typer.BadParameter("name the documents either by id or by --where")
+    if as_json and not yes:
+        raise typer.BadParameter("--json asks no question; confirm with --yes")
+    condition = _where(where)
+    with _open(context, place, url, collection, create=False) as opened:
+        count = len(opened.get(ids)) if ids else opened.count(condition)
+        if count and not yes:
+            typer.confirm(f"Delete {count:,} {'document' if count == 1 else 'documents'}?", abort=True, err=True)
+        deleted = 0
+        if count:
+            deleted = opened.delete(ids) if ids else opened.delete(where=condition)
+    if as_json:
+        _print_json({"deleted": deleted})
+    else:
+        typer.echo(f"{deleted:,} deleted")
+
+
+@app.command()
+def compact(
+    context: typer.Context, place: In = DEFAULT_INDEX, url: Url = None, collection: Collection = "tercet"
+) -> None:
+    """Reclaim the space of replaced and deleted documents; takes seconds to minutes."""
+    with _open(context, place, url, collection, create=False) as opened:
+        opened.compact()
+    typer.echo("compacted")
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    into: Into = Path("tercet-demo"),
+    modules: Annotated[
+        list[str] | None, typer.Option(help="Only this module, as json or urllib.request; repeat it for several.")
+    ] = None,
+) -> None:
+    """Index the docstrings of Python's standard library and ask five questions: offline, in a few minutes."""
+    from tercet.demo import run_demo
+
+    with _open(context, into, None, "tercet", create=True) as opened:
+        run_demo(opened, _console(), modules=modules)
+
+
+# --- helpers ---
+
+
+def _open(context: typer.Context, path: Path, url: str | None, collection: str, *, create: bool) -> HybridIndex:
+    from tercet.index import HybridIndex
+
+    # Who calls the app from Python may pass an encoder as the context's object; the shell gets the shipped one.
+    encoder = context.obj
+    if url is None:
+        return HybridIndex.open(path, encoder=encoder, create=create)
+    api_key = os.environ.get("QDRANT_API_KEY")
+    return HybridIndex.open(url=url, collection=collection, api_key=api_key, encoder=encoder, create=create)
+
+
+def _where(conditions: Sequence[str] | None) -> dict[str, Any] | None:
+    """One filter from all --where options, joined by and."""
+    if not conditions:
+        return None
+    parsed = [_condition(condition) for condition in conditions]
+    return parsed[0] if len(parsed) == 1 else {"and": parsed}
+
+
+def _condition(text: str) -> dict[str, Any]:
+    if text.lstrip().startswith("{"):
+        try:
+            return dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise typer.BadParameter(f"--where {text!r} is not JSON: {error}") from error
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise typer.BadParameter(f"--where takes KEY=VALUE or a JSON object, got {text!r}")
+    return {key.strip(): _scalar(value)}
+
+
+def _scalar(text: str) -> str | int | float | bool:
+    """2024 is a number and true a truth value, as in JSON; all else, and what stands in double quotes, is a string."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def _report_to_dict(report: AddReport, skips: Sequence[Skip]) -> dict[str, Any]:
+    return {
+        "added": len(report.added),
+        "updated": len(report.updated),
+        "unchanged": len(report.skipped),
+        "truncated": len(report.truncated),
+        "failed": [asdict(failure) for failure in report.failed],
+        "unreadable": [{"source": skip.source, "reason": skip.reason} for skip in skips if skip.is_problem],
+        "passed_over": [{"source": skip.source, "reason": skip.reason} for skip in skips if not skip.is_problem],
+    }
+
+
+def _hit_to_dict(hit: Hit) -> dict[str, Any]:
+    return {
+        "id": hit.id,
+        "score": hit.score,
+        "text": hit.text,
+        "metadata": dict(hit.metadata),
+        "stages": [asdict(stage) for stage in hit.stages],
+        "why": [{**asdict(match), "contribution": match.contribution} for match in hit.why],
+    }
+
+
+def _print_json(value: object) -> None:
+    # ASCII: right under every locale, and no byte of a document can act on a terminal.
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _console() -> Console:
+    return Console(highlight=False)

@@ -1,0 +1,230 @@
+"""The three-headed runtime: a checkpoint folder and texts in, embeddings out, with ONNX Runtime and without torch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from tercet.checkpoint import (
+    TILE_TERMS,
+    Checkpoint,
+    ModelConfig,
+    Precision,
+    Weights,
+    default_checkpoint,
+    dequantize_rows,
+    quantize_rows,
+)
+from tercet.encoders.base import EncoderSpec
+from tercet.errors import CheckpointError
+from tercet.types import Embedding, MultiVector, SparseVector
+
+#: Padded tokens of one batch. The trunk is no faster with more, and the tiles of logits stay inside the cache.
+BATCH_TOKENS = 2048
+#: Documents that are sorted by length together; more would delay the first embedding without saving padding.
+WINDOW = 256
+#: No text needs more characters than this for one token of the limit; what lies beyond is not even tokenized.
+CHARACTERS_PER_TOKEN = 100
+#: vpmaddubsw, the int8 instruction before VNNI, adds two products in 16 bits: 255 · 63 · 2 fits, 8-bit ones do not.
+WEIGHT_BITS = 7
+
+_Tokens: TypeAlias = tuple[list[int], bool]
+
+
+class MiniEncoder:
+    """Dense, sparse and multi-vector of a text from one pass over one trunk.
+
+    precision: "int8" rounds weights and activations with fixed scales, so a text's vectors never depend on its batch;
+        "f32" is the exact model, about 1.6 times slower on a processor with AVX2
+    threads: documents are encoded on so many threads, each with its own batch; a query always takes one
+
+    Safe to share between threads.
+
+    Raises:
+        CheckpointError: the folder is missing, incomplete or damaged.
+    """
+
+    def __init__(
+        self, checkpoint: str | Path | None = None, *, precision: Precision = "int8", threads: int | None = None
+    ) -> None:
+        if precision not in ("int8", "f32"):
+            raise ValueError(f"precision must be 'int8' or 'f32', got {precision!r}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        opened = Checkpoint.open(checkpoint or default_checkpoint())
+        self.config = opened.config
+        self.precision = precision
+        self.threads = (
+            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
+        self._tokenizer = opened.tokenizer()
+        weights = opened.weights()
+        self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
+        self._session = make_session(opened.graph(precision), runtime_weights(weights, opened.config, precision))
+        self._specials = np.array([self._token_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")])
+        self._skipped = np.array([*self._specials, *opened.config.skiplist])
+
+    @property
+    def spec(self) -> EncoderSpec:
+        return EncoderSpec(
+            name=f"{self.config.name} ({self.precision})",
+            fingerprint=self.config.fingerprint(self.precision),
+            dense_dim=self.config.hidden,
+            late_dim=self.config.late_dim,
+            vocabulary_size=self.config.vocabulary_size,
+        )
+
+    def encode_query(self, query: str) -> Embedding:
+        if not query.strip():
+            raise ValueError("the query is empty; ask for at least one word")
+        tokens = self._tokenize([self.config.query_prompt + query], self.config.max_query_tokens)
+        return self._run(tokens, self._specials)[0]
+
+    def encode_queries(self, queries: Sequence[str]) -> list[Embedding]:
+        # One by one, on several threads: a batch would change the last bits of a query's vectors, and so its ties.
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(self.encode_query, queries))
+
+    def encode_documents(self, documents: Iterable[str]) -> Iterator[Embedding]:
+        stream = iter(documents)
+        with ThreadPoolExecutor(self.threads) as pool:
+            windows: deque[_Window] = deque()
+            while True:
+                # One window is tokenized and queued while another is computed, so no thread waits for the tokenizer.
+                while len(windows) < 2 and (texts := list(itertools.islice(stream, WINDOW))):
+                    windows.append(self._submit(pool, texts))
+                if not windows:
+                    return
+                window = windows.popleft()
+                yield from window.embeddings()
+
+    def terms(self, indices: Iterable[int]) -> list[str]:
+        return [self._tokenizer.id_to_token(int(index)) or f"[{index}]" for index in indices]
+
+    def __repr__(self) -> str:
+        return f"MiniEncoder({self.spec.name!r}, threads={self.threads})"
+
+    def _submit(self, pool: ThreadPoolExecutor, texts: Sequence[str]) -> _Window:
+        tokens = self._tokenize([self.config.document_prompt + text for text in texts], self.config.max_document_tokens)
+        batches = length_sorted_batches([len(ids) for ids, _ in tokens], BATCH_TOKENS)
+        futures = [pool.submit(self._run, [tokens[text] for text in batch], self._skipped) for batch in batches]
+        return _Window(batches, futures)
+
+    def _tokenize(self, texts: Sequence[str], limit: int) -> list[_Tokens]:
+        """Token ids of each text, cut to `limit` with the last special token kept, and whether it was cut."""
+        most = limit * CHARACTERS_PER_TOKEN
+        encodings = self._tokenizer.encode_batch_fast([text[:most] for text in texts])
+        tokens = []
+        for text, encoding in zip(texts, encodings, strict=True):
+            ids = encoding.ids
+            long = len(ids) > limit
+            tokens.append(([*ids[: limit - 1], ids[-1]] if long else ids, long or len(text) > most))
+        return tokens
+
+    def _run(self, batch: Sequence[_Tokens], skipped: NDArray[np.int64]) -> list[Embedding]:
+        width = max(len(ids) for ids, _ in batch)
+        input_ids = np.zeros((len(batch), width), np.int64)
+        attention_mask = np.zeros((len(batch), width), np.int32)
+        for row, (ids, _) in enumerate(batch):
+            input_ids[row, : len(ids)] = ids
+            attention_mask[row, : len(ids)] = 1
+        word_mask = attention_mask * ~np.isin(input_ids, self._specials)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": word_mask}
+        dense, late, sparse = self._session.run(["dense", "late", "sparse"], inputs)
+        kept = (attention_mask == 1) & ~np.isin(input_ids, skipped)
+        # A text of nothing but punctuation still needs a row: its [CLS].
+        kept[~kept.any(axis=1), 0] = True
+        sparse[~word_mask.any(axis=1)] = 0
+        return [
+            Embedding(dense[row], self._sparse_vector(sparse[row]), MultiVector(late[row, kept[row]]), truncated)
+            for row, (_, truncated) in enumerate(batch)
+        ]
+
+    def _sparse_vector(self, logits: NDArray[np.float32]) -> SparseVector:
+        active = np.flatnonzero(logits > 0)
+        return SparseVector(self._terms[active], np.log1p(logits[active]))
+
+    def _token_id(self, token: str) -> int:
+        index = self._tokenizer.token_to_id(token)
+        if index is None:
+            raise CheckpointError(f"the tokenizer of {self.config.name!r} has no {token}; is it BERT's?")
+        return int(index)
+
+
+class _Window:
+    """Batches under way, and the order in which their texts came."""
+
+    def __init__(self, batches: Sequence[Sequence[int]], futures: Sequence[Future[list[Embedding]]]) -> None:
+        self._batches = batches
+        self._futures = futures
+
+    def embeddings(self) -> Iterator[Embedding]:
+        ready: dict[int, Embedding] = {}
+        for batch, future in zip(self._batches, self._futures, strict=True):
+            ready.update(zip(batch, future.result(), strict=True))
+        return (ready[text] for text in range(len(ready)))
+
+
+def _available_cores() -> int:
+    # In a container or under taskset, cpu_count names cores that this process may not use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def length_sorted_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Group texts of like length so that a batch, padded to its longest, holds at most `budget` tokens."""
+    batches: list[list[int]] = []
+    for text in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        # The first of a batch is its longest, so its length times the number of texts is the padded size.
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
+            batches[-1].append(text)
+        else:
+            batches.append([text])
+    return batches
+
+
+def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision) -> dict[str, NDArray[Any]]:
+    """The tensors that `tercet.models.graph` declares, by name, from those of model.safetensors."""
+    terms = weights["sparse.terms"].astype(np.int64)
+    columns = np.full(config.vocabulary_size, len(terms), np.int64)
+    columns[terms] = np.arange(len(terms))
+    ready: dict[str, NDArray[Any]] = {"sparse.columns": columns}
+    for name, tensor in weights.items():
+        if name == "sparse.terms":
+            continue
+        if tensor.dtype != np.float16:
+            ready[name] = tensor
+        elif precision == "int8" and name.endswith(".weight") and tensor.ndim == 2 and name != "sparse.bonus.weight":
+            integers, ready[f"{name}.scale"] = quantize_rows(tensor.T, bits=WEIGHT_BITS)
+            ready[name] = np.ascontiguousarray(integers.T)
+        else:
+            ready[name] = tensor.astype(np.float32)
+    rows, scales = weights["sparse.decoder.rows"][terms], weights["sparse.decoder.rows.scale"][terms]
+    for tile, start in enumerate(range(0, len(terms), TILE_TERMS)):
+        part = slice(start, start + TILE_TERMS)
+        name = f"sparse.decoder.{tile}.weight"
+        if precision == "int8":
+            ready[name] = np.ascontiguousarray(rows[part].T)
+            ready[f"{name}.scale"] = scales[part]
+        else:
+            ready[name] = np.ascontiguousarray(dequantize_rows(rows[part], scales[part]).T)
+    return ready
+
+
+def make_session(graph: bytes, weights: dict[str, NDArray[Any]]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Parallel over batches (see encode_documents), never inside one: two threads in one small product only wait.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), values)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

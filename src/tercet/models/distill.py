@@ -1,0 +1,201 @@
+"""Training of the sparse head on cached states of a frozen trunk: pairs, states and teachers in, a SparseHead out."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tercet.models.heads import LateHead, SparseHead, dense_head
+from tercet.models.states import TokenStates
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationPlan:
+    """Settings of the run; `seconds` bounds it, and the learning rate falls to nothing over `steps`."""
+
+    steps: int = 3000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    decoder_learning_rate: float = 5e-4
+    bonus_learning_rate: float = 5e-3
+    target_document_terms: int = 140
+    target_query_terms: int = 24
+    #: Weight of the squared distance to the small SPLADE's vectors: a lexical start, then a reminder.
+    imitation: tuple[float, float] = (0.03, 0.01)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopTerms:
+    """A teacher's vectors, cut to their strongest terms.
+
+    indices, weights: (n_texts, n_terms)
+    """
+
+    indices: NDArray[np.int32]
+    weights: NDArray[np.float16]
+
+    def dense(self, texts: Sequence[int], vocabulary_size: int) -> Tensor:
+        """returns: (batch, vocabulary)"""
+        rows = torch.zeros(len(texts), vocabulary_size)
+        chosen = np.asarray(texts)
+        return rows.scatter_(
+            1, torch.from_numpy(self.indices[chosen]).long(), torch.from_numpy(self.weights[chosen]).float()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Queries or documents: their states, and what the lexical teacher makes of them."""
+
+    states: TokenStates
+    teacher: TopTerms
+
+    def batch(self, texts: Sequence[int]) -> tuple[Tensor, Tensor, list[int]]:
+        """States (n_tokens, hidden), token ids and lengths of these texts, special tokens included."""
+        rows = [self.states.rows(text) for text in texts]
+        states = np.concatenate([self.states.states[part] for part in rows]).astype(np.float32)
+        ids = np.concatenate([self.states.token_ids[part] for part in rows]).astype(np.int64)
+        return torch.from_numpy(states), torch.from_numpy(ids), [part.stop - part.start for part in rows]
+
+
+def without_specials(states: Tensor, ids: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor, list[int]]:
+    """Drop [CLS] and [SEP]: they would fire as terms of their own."""
+    keep = torch.ones(len(ids), dtype=torch.bool)
+    ends = torch.tensor(lengths).cumsum(0)
+    keep[ends - 1] = False
+    keep[ends - torch.tensor(lengths)] = False
+    return states[keep], ids[keep], [length - 2 for length in lengths]
+
+
+@dataclass(frozen=True, slots=True)
+class PairIndex:
+    """A pair as positions in both sides, with its source."""
+
+    query: int
+    document: int
+    source: str
+
+
+def batches(pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed: int) -> Iterator[list[PairIndex]]:
+    """Endless batches without a repeated document; every second one stays inside one source.
+
+    In-batch negatives from the same source are the hard ones: telling an aspirin page from a database page is easy.
+    Lengths inside a batch are alike, which keeps the tiles full.
+    """
+    rng = random.Random(seed)
+    by_source: dict[str, list[PairIndex]] = defaultdict(list)
+    for pair in pairs:
+        by_source[pair.source].append(pair)
+    names = sorted(by_source)
+    shares = [len(by_source[name]) for name in names]
+    while True:
+        pool = by_source[rng.choices(names, shares)[0]] if rng.random() < 0.5 else pairs
+        drawn = rng.sample(pool, min(len(pool), 8 * size))
+        drawn = list({pair.document: pair for pair in drawn}.values())
+        drawn.sort(key=lambda pair: documents.length(pair.document))
+        if len(drawn) >= size:
+            start = rng.randrange(len(drawn) - size + 1)
+            yield drawn[start : start + size]
+
+
+def late_similarities(
+    queries: Tensor, query_lengths: Sequence[int], documents: Tensor, lengths: Sequence[int]
+) -> Tensor:
+    """Mean over query tokens of the best document token, all pairs of a batch.
+
+    queries: (n_tokens of all queries, dim); documents: (n_tokens of all documents, dim)
+    returns: (batch, batch)
+    """
+    similarities = queries @ documents.T
+    best = torch.stack([part.amax(dim=1) for part in similarities.split(list(lengths), dim=1)], dim=1)
+    return torch.stack([part.mean(dim=0) for part in best.split(list(query_lengths))])
+
+
+def train_sparse_head(
+    head: SparseHead, late: LateHead, queries: Side, documents: Side, pairs: Sequence[PairIndex], plan: DistillationPlan
+) -> SparseHead:
+    """Teach the head to rank a batch as its teachers do.
+
+    Loss = KL(teachers ‖ head) + cross-entropy to the positive + imitation · squared distance to the lexical teacher
+    + λ · FLOPS (Paria et al., 2020) for each side. Teachers: the trunk's own dense cosine, its late interaction, and
+    the lexical teacher's scores, averaged as logits. λ follows the number of terms instead of a schedule, so neither
+    side dies or grows dense.
+    """
+    torch.manual_seed(plan.seed)
+    decoder = [head.decoder, head.bias]
+    bonus = [head.term_bonus, *head.bonus.parameters()]
+    others = [*head.transform.parameters(), *head.norm.parameters(), *head.project.parameters()]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": others, "lr": plan.learning_rate},
+            {"params": decoder, "lr": plan.decoder_learning_rate},
+            {"params": bonus, "lr": plan.bonus_learning_rate},
+        ],
+        weight_decay=0.0,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / 50) * max(0.02, 1 - step / plan.steps)
+    )
+    vocabulary_size = len(head.bias)
+    lambdas = {"document": 1e-4, "query": 1e-4}
+    started = time.monotonic()
+    for step, batch in zip(
+        range(plan.steps), batches(pairs, documents.states, plan.batch_size, plan.seed), strict=False
+    ):
+        query_texts, document_texts = [pair.query for pair in batch], [pair.document for pair in batch]
+        query_states = queries.batch(query_texts)
+        document_states = documents.batch(document_texts)
+        with torch.no_grad():
+            query_teacher = queries.teacher.dense(query_texts, vocabulary_size)
+            document_teacher = documents.teacher.dense(document_texts, vocabulary_size)
+            dense = dense_head(query_states[0], query_states[2]) @ dense_head(document_states[0], document_states[2]).T
+            late_scores = late_similarities(
+                late(query_states[0]), query_states[2], late(document_states[0]), document_states[2]
+            )
+            teacher = (20 * dense + 30 * late_scores + query_teacher @ document_teacher.T) / 2
+        query_vectors = head(*without_specials(*query_states))
+        document_vectors = head(*without_specials(*document_states))
+        scores = query_vectors @ document_vectors.T
+        divergence = F.kl_div(scores.log_softmax(1), teacher.log_softmax(1), log_target=True, reduction="batchmean")
+        contrast = F.cross_entropy(scores, torch.arange(len(batch)))
+        distance = (query_vectors - query_teacher).square().sum(1).mean()
+        distance = distance + (document_vectors - document_teacher).square().sum(1).mean()
+        flops = {"query": query_vectors.mean(0).square().sum(), "document": document_vectors.mean(0).square().sum()}
+        imitation = plan.imitation[step > plan.steps // 2]
+        loss = divergence + contrast + imitation * distance
+        loss = loss + lambdas["query"] * flops["query"] + lambdas["document"] * flops["document"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        terms = {
+            "query": float((query_vectors > 0).sum(1).float().mean()),
+            "document": float((document_vectors > 0).sum(1).float().mean()),
+        }
+        targets = {"query": plan.target_query_terms, "document": plan.target_document_terms}
+        for side, target in targets.items():
+            # A λ that grows with the overshoot reaches its target in some hundred steps and then stays.
+            ratio = min(2.0, max(0.5, terms[side] / target))
+            lambdas[side] = min(1.0, max(1e-5, lambdas[side] * ratio**0.05))
+        if step % 50 == 0:
+            logger.info(
+                "step %d of %d: loss %.3f, kl %.3f, cross-entropy %.3f, distance %.1f, terms %.0f · %.0f, "
+                "λ %.4f · %.4f, %.0f s",
+                step, plan.steps, float(loss), float(divergence), float(contrast), float(distance),
+                terms["query"], terms["document"], lambdas["query"], lambdas["document"], time.monotonic() - started,
+            )  # fmt: skip
+    return head

@@ -1,0 +1,171 @@
+"""From torch to the runtime: a BERT folder and two trained heads in, a checkpoint folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+
+from tercet.checkpoint import (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Checkpoint,
+    ModelConfig,
+    file_hash,
+    quantize_rows,
+)
+from tercet.encoders.mini import WEIGHT_BITS, make_session, runtime_weights
+from tercet.errors import CheckpointError
+from tercet.models.graph import build_calibration_graph, write_graphs
+from tercet.models.heads import LateHead, SparseHead
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def write_checkpoint(
+    folder: Path, *, name: str, trunk: Path, sparse: SparseHead, late: LateHead, calibration: Sequence[str], card: str
+) -> Checkpoint:
+    """Write a checkpoint folder, calibrate its int8 ranges on `calibration` texts and write its graphs.
+
+    trunk: a folder of Hugging Face's form with BERT's config.json, model.safetensors and tokenizer.json
+
+    Raises:
+        CheckpointError: the trunk is no BERT with exact GELU and absolute positions.
+    """
+    bert = json.loads((trunk / "config.json").read_text(encoding="utf-8"))
+    if bert.get("model_type") != "bert" or bert.get("hidden_act") != "gelu":
+        raise CheckpointError(
+            f"{trunk} is a {bert.get('model_type')!r} with {bert.get('hidden_act')!r}, "
+            f"the runtime graph knows BERT with GELU"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tokenizer(trunk / "tokenizer.json", folder / TOKENIZER_FILE)
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    terms = expressible_terms(tokenizer)
+    tensors = {
+        **trunk_tensors(load_file(trunk / "model.safetensors"), bert["num_hidden_layers"]),
+        **head_tensors(sparse, late, terms),
+    }
+    save_file(dict(sorted(tensors.items())), folder / WEIGHTS_FILE)
+    config = ModelConfig(
+        name=name,
+        hidden=bert["hidden_size"],
+        layers=bert["num_hidden_layers"],
+        attention_heads=bert["num_attention_heads"],
+        intermediate=bert["intermediate_size"],
+        layer_norm_eps=bert["layer_norm_eps"],
+        vocabulary_size=bert["vocab_size"],
+        max_positions=bert["max_position_embeddings"],
+        late_dim=late.project.out_features,
+        sparse_rank=sparse.project.out_features,
+        sparse_terms=len(terms),
+        skiplist=tuple(
+            sorted(index for mark in string.punctuation if (index := tokenizer.token_to_id(mark)) is not None)
+        ),
+        weights_hash=file_hash(folder / WEIGHTS_FILE),
+    )
+    ranges = calibrate(Checkpoint(folder, config), calibration)
+    (folder / CONFIG_FILE).write_text(dataclasses.replace(config, activation_ranges=ranges).to_json(), encoding="utf-8")
+    write_graphs(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return Checkpoint.open(folder)
+
+
+def _write_tokenizer(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    tokenizer = Tokenizer.from_file(str(target))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(target), pretty=False)
+
+
+def expressible_terms(tokenizer: Tokenizer) -> NDArray[np.int32]:
+    """Vocabulary ids that a sparse vector may hold: no special or unused entry, no lone mark or foreign letter."""
+    terms = []
+    for term, index in tokenizer.get_vocab().items():
+        letters = term.removeprefix("##")
+        if term.startswith("[") and term.endswith("]") and len(term) > 2:
+            continue
+        if len(letters) > 1 or (letters.isascii() and letters.isalnum()):
+            terms.append(index)
+    return np.array(sorted(terms), np.int32)
+
+
+def trunk_tensors(state: Mapping[str, NDArray[Any]], layers: int) -> Tensors:
+    """BERT's tensors under the runtime's names, matrices as (inputs, outputs), query, key and value as one."""
+    tensors: Tensors = {}
+    words, scales = quantize_rows(state["embeddings.word_embeddings.weight"])
+    tensors["embeddings.word"], tensors["embeddings.word.scale"] = words, scales[:, None]
+    # One segment only: its type embedding is a constant, so it moves into the positions.
+    positions = state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
+    tensors["embeddings.position"] = positions.astype(np.float16)
+    _copy_norm(tensors, "embeddings.norm", state, "embeddings.LayerNorm")
+    for layer in range(layers):
+        ours, theirs = f"layer.{layer}", f"encoder.layer.{layer}"
+        parts = [f"{theirs}.attention.self.{part}" for part in ("query", "key", "value")]
+        weight = np.concatenate([state[f"{part}.weight"].T for part in parts], axis=1)
+        tensors[f"{ours}.attention.weight"] = _half(weight)
+        tensors[f"{ours}.attention.bias"] = np.concatenate([state[f"{part}.bias"] for part in parts]).astype(np.float32)
+        _copy_norm(tensors, f"{ours}.attention_norm", state, f"{theirs}.attention.output.LayerNorm")
+        _copy_norm(tensors, f"{ours}.norm", state, f"{theirs}.output.LayerNorm")
+        for name, source in (("output", "attention.output"), ("up", "intermediate"), ("down", "output")):
+            tensors[f"{ours}.{name}.weight"] = _half(state[f"{theirs}.{source}.dense.weight"].T)
+            tensors[f"{ours}.{name}.bias"] = state[f"{theirs}.{source}.dense.bias"].astype(np.float32)
+    return tensors
+
+
+def head_tensors(sparse: SparseHead, late: LateHead, terms: NDArray[np.int32]) -> Tensors:
+    rows, scales = quantize_rows(_numpy(sparse.decoder), bits=WEIGHT_BITS)
+    return {
+        "late.project.weight": _half(_numpy(late.project.weight).T),
+        "sparse.transform.weight": _half(_numpy(sparse.transform.weight).T),
+        "sparse.transform.bias": _numpy(sparse.transform.bias),
+        "sparse.norm.weight": _numpy(sparse.norm.weight),
+        "sparse.norm.bias": _numpy(sparse.norm.bias),
+        "sparse.project.weight": _half(_numpy(sparse.project.weight).T),
+        "sparse.decoder.rows": rows,
+        "sparse.decoder.rows.scale": scales,
+        "sparse.bias": _numpy(sparse.bias)[terms],
+        "sparse.bonus.weight": _numpy(sparse.bonus.weight).T.copy(),
+        "sparse.term_bonus": _numpy(sparse.term_bonus) + _numpy(sparse.bonus.bias),
+        "sparse.terms": terms,
+    }
+
+
+def calibrate(checkpoint: Checkpoint, texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The least and greatest input of each linear layer over these texts, from the exact graph."""
+    graph = build_calibration_graph(checkpoint.config).SerializeToString()
+    session = make_session(graph, runtime_weights(checkpoint.weights(), checkpoint.config, "f32"))
+    layers = [output.name for output in session.get_outputs()]
+    ranges = dict.fromkeys(layers, (0.0, 0.0))
+    for encoding in checkpoint.tokenizer().encode_batch(list(texts)):
+        ids = np.array([encoding.ids[: checkpoint.config.max_document_tokens]])
+        words = np.array([encoding.special_tokens_mask[: ids.shape[1]]]) == 0
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids, np.int32), "word_mask": words.astype(np.int32)}
+        for layer, values in zip(layers, session.run(layers, inputs), strict=True):
+            low, high = ranges[layer]
+            ranges[layer] = (min(low, float(values.min())), max(high, float(values.max())))
+    return ranges
+
+
+def _copy_norm(tensors: Tensors, name: str, state: Mapping[str, NDArray[Any]], source: str) -> None:
+    tensors[f"{name}.weight"] = state[f"{source}.weight"].astype(np.float32)
+    tensors[f"{name}.bias"] = state[f"{source}.bias"].astype(np.float32)
+
+
+def _half(matrix: NDArray[Any]) -> NDArray[np.float16]:
+    return np.ascontiguousarray(matrix, dtype=np.float16)
+
+
+def _numpy(tensor: Any) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().float().numpy())

@@ -1,0 +1,282 @@
+"""The runtime's graph, written by hand: a ModelConfig in, an ONNX graph without weights out.
+
+One pass over the trunk, three outputs:
+    input_ids, attention_mask, word_mask: (batch, n_tokens)
+    dense: (batch, hidden) of length 1 · late: (batch, n_tokens, late_dim) unit rows
+    sparse: (batch, sparse_terms) logits
+`attention_mask` is 1 at real tokens; `word_mask` is 1 at real tokens that are not [CLS] or [SEP].
+
+Written by hand because the exporters unfold attention and normalisation into dozens of nodes, which ONNX Runtime then
+has to find again. Weights are declared external; the encoder hands them over from model.safetensors, so a checkpoint
+holds them once, whatever the precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tercet.checkpoint import TILE_TERMS, Checkpoint, ModelConfig, Precision, graph_file
+
+CONTRIB = "com.microsoft"
+
+
+def write_graphs(folder: str | Path) -> None:
+    """Write the graph of each precision into a checkpoint's folder."""
+    checkpoint = Checkpoint.open(folder)
+    precisions: tuple[Precision, ...] = ("int8", "f32")
+    for precision in precisions:
+        model = build_graph(checkpoint.config, precision)
+        (checkpoint.folder / graph_file(precision)).write_bytes(model.SerializeToString())
+
+
+def build_graph(config: ModelConfig, precision: Precision) -> onnx.ModelProto:
+    """The graph of trunk and heads; `tercet.encoders.mini.runtime_weights` names its weights alike."""
+    return _Graph(config, precision).build()
+
+
+def build_calibration_graph(config: ModelConfig) -> onnx.ModelProto:
+    """The f32 graph, whose outputs are the inputs of all linear layers, under the layers' names."""
+    graph = _Graph(config, "f32")
+    model = graph.build()
+    del model.graph.output[:]
+    for layer, states in graph.linear_inputs.items():
+        model.graph.node.append(helper.make_node("Identity", [states], [layer]))
+        model.graph.output.append(helper.make_tensor_value_info(layer, TensorProto.FLOAT, None))
+    return model
+
+
+class _Graph:
+    """Nodes and initializers; each method adds one part of the model and returns its output's name."""
+
+    def __init__(self, config: ModelConfig, precision: Precision) -> None:
+        self.config = config
+        self.precision = precision
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.linear_inputs: dict[str, str] = {}
+
+    def build(self) -> onnx.ModelProto:
+        states = self.trunk()
+        self.dense(states)
+        self.late(states)
+        self.sparse(states)
+        hidden, late, terms = self.config.hidden, self.config.late_dim, self.config.sparse_terms
+        graph = helper.make_graph(
+            self.nodes,
+            self.config.name,
+            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "n_tokens"])]
+            + [
+                helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "n_tokens"])
+                for name in ("attention_mask", "word_mask")
+            ],
+            [
+                helper.make_tensor_value_info("dense", TensorProto.FLOAT, ["batch", hidden]),
+                helper.make_tensor_value_info("late", TensorProto.FLOAT, ["batch", "n_tokens", late]),
+                helper.make_tensor_value_info("sparse", TensorProto.FLOAT, ["batch", terms]),
+            ],
+            self.initializers,
+        )
+        opsets = [helper.make_opsetid("", 18), helper.make_opsetid(CONTRIB, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="tercet")
+
+    # --- the parts of the model, in the order in which a text passes them ---
+
+    def trunk(self) -> str:
+        config, hidden = self.config, self.config.hidden
+        self.weight("embeddings.word", (config.vocabulary_size, hidden), TensorProto.INT8)
+        self.weight("embeddings.word.scale", (config.vocabulary_size, 1))
+        self.weight("embeddings.position", (config.max_positions, hidden))  # the type embedding is added to it
+        rows = self.node("Cast", [self.node("Gather", ["embeddings.word", "input_ids"])], to=TensorProto.FLOAT)
+        words = self.node("Mul", [rows, self.node("Gather", ["embeddings.word.scale", "input_ids"])])
+        length = self.node("Gather", [self.node("Shape", ["input_ids"]), self.constant(np.int64(1))])
+        end = self.node("Unsqueeze", [length, self.constant(np.array([0]))])
+        positions = self.node(
+            "Slice", ["embeddings.position", self.constant(np.array([0])), end, self.constant(np.array([0]))]
+        )
+        states = self.norm("embeddings.norm", self.node("Add", [words, positions]))
+        for layer in range(config.layers):
+            states = self.layer(f"layer.{layer}", states)
+        return states
+
+    def layer(self, name: str, states: str) -> str:
+        hidden, intermediate = self.config.hidden, self.config.intermediate
+        attended = self.attention(f"{name}.attention", states)
+        projected = self.linear(f"{name}.output", attended, hidden, hidden)
+        states = self.skip_norm(f"{name}.attention_norm", projected, states)
+        inner = self.linear(f"{name}.up", states, hidden, intermediate, bias=False)
+        self.weight(f"{name}.up.bias", (intermediate,))
+        inner = self.node("BiasGelu", [inner, f"{name}.up.bias"], domain=CONTRIB)
+        return self.skip_norm(f"{name}.norm", self.linear(f"{name}.down", inner, intermediate, hidden), states)
+
+    def attention(self, name: str, states: str) -> str:
+        hidden = self.config.hidden
+        self.weight(f"{name}.bias", (3 * hidden,))
+        self.linear_inputs[name] = states
+        attributes: dict[str, Any] = {"num_heads": self.config.attention_heads, "domain": CONTRIB}
+        if self.precision == "f32":
+            self.weight(f"{name}.weight", (hidden, 3 * hidden))
+            inputs = [states, f"{name}.weight", f"{name}.bias", "attention_mask"]
+            return self.node("Attention", inputs, **attributes)
+        integers, scale, zero = self.quantize(name, states)
+        self.weight(f"{name}.weight", (hidden, 3 * hidden), TensorProto.INT8)
+        self.weight(f"{name}.weight.scale", (3 * hidden,))
+        zeros = self.constant(np.zeros(3 * hidden, np.int8))
+        inputs = [
+            integers,
+            f"{name}.weight",
+            f"{name}.bias",
+            scale,
+            f"{name}.weight.scale",
+            "attention_mask",
+            zero,
+            zeros,
+        ]
+        return self.node("QAttention", inputs, **attributes)
+
+    def dense(self, states: str) -> None:
+        """Mean over real tokens, length 1: sentence-transformers' pooling of this trunk."""
+        mask = self.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)
+        row = self.node("Unsqueeze", [mask, self.constant(np.array([1]))])  # (batch, 1, n_tokens)
+        total = self.node("Squeeze", [self.node("MatMul", [row, states]), self.constant(np.array([1]))])
+        # The mean's divisor falls out when the sum is brought to length 1.
+        self.node("LpNormalization", [total], output="dense", axis=-1, p=2)
+
+    def late(self, states: str) -> None:
+        projected = self.linear("late.project", states, self.config.hidden, self.config.late_dim, bias=False)
+        self.node("LpNormalization", [projected], output="late", axis=-1, p=2)
+
+    def sparse(self, states: str) -> None:
+        """SparseHead of tercet.models.heads, in tiles of the vocabulary, maximum before everything monotone."""
+        config, hidden, rank, terms = self.config, self.config.hidden, self.config.sparse_rank, self.config.sparse_terms
+        transformed = self.linear("sparse.transform", states, hidden, hidden, bias=False)
+        self.weight("sparse.transform.bias", (hidden,))
+        transformed = self.node("BiasGelu", [transformed, "sparse.transform.bias"], domain=CONTRIB)
+        normed = self.skip_norm("sparse.norm", transformed, states)
+        projected = self.linear("sparse.project", normed, hidden, rank, bias=False)
+        is_word = self.node("Cast", ["word_mask"], to=TensorProto.BOOL)
+        is_word_row = self.node("Unsqueeze", [is_word, self.constant(np.array([2]))])
+        # Padding and special tokens take the place of the text's first word: twice the same never changes a maximum.
+        first_word = self.node(
+            "Slice",
+            [projected, self.constant(np.array([1])), self.constant(np.array([2])), self.constant(np.array([1]))],
+        )
+        words = self.node("Where", [is_word_row, projected, first_word])
+        pooled = self.max_over_tokens(words)
+        own = self.own_term_logits(normed, projected, is_word)
+        columns = self.node(
+            "Gather", [self.external("sparse.columns", (config.vocabulary_size,), TensorProto.INT64), "input_ids"]
+        )
+        joined = self.node("ScatterElements", [pooled, columns, own], axis=1, reduction="max")
+        kept = self.node(
+            "Slice",
+            [joined, self.constant(np.array([0])), self.constant(np.array([terms])), self.constant(np.array([1]))],
+        )
+        self.weight("sparse.bias", (terms,))
+        self.node("Add", [kept, "sparse.bias"], output="sparse")
+
+    def max_over_tokens(self, words: str) -> str:
+        """(batch, n_tokens, rank) → (batch, sparse_terms + 1): the last column takes the tokens that are no terms."""
+        rank, terms = self.config.sparse_rank, self.config.sparse_terms
+        self.linear_inputs["sparse.decoder"] = words
+        quantized = self.quantize("sparse.decoder", words) if self.precision == "int8" else None
+        tiles = []
+        for tile, start in enumerate(range(0, terms, TILE_TERMS)):
+            width = min(TILE_TERMS, terms - start)
+            logits = self.matmul(f"sparse.decoder.{tile}", words, rank, width, quantized)
+            tiles.append(self.node("ReduceMax", [logits, self.constant(np.array([1]))], keepdims=0))
+        # One column more, of the same batch size: the first one again, which nobody reads.
+        spare = self.node(
+            "Slice",
+            [tiles[0], self.constant(np.array([0])), self.constant(np.array([1])), self.constant(np.array([1]))],
+        )
+        return self.node("Concat", [*tiles, spare], axis=1)
+
+    def own_term_logits(self, normed: str, projected: str, is_word: str) -> str:
+        """(batch, n_tokens): each token's logit for its own word with the lexical bonus, -1e9 where it is no word."""
+        config = self.config
+        self.weight("sparse.decoder.rows", (config.vocabulary_size, config.sparse_rank), TensorProto.INT8)
+        self.weight("sparse.decoder.rows.scale", (config.vocabulary_size,))
+        rows = self.node("Cast", [self.node("Gather", ["sparse.decoder.rows", "input_ids"])], to=TensorProto.FLOAT)
+        dot = self.node("ReduceSum", [self.node("Mul", [rows, projected]), self.constant(np.array([2]))], keepdims=0)
+        dot = self.node("Mul", [dot, self.node("Gather", ["sparse.decoder.rows.scale", "input_ids"])])
+        self.weight("sparse.bonus.weight", (config.hidden, 1))
+        bonus = self.node(
+            "Squeeze", [self.node("MatMul", [normed, "sparse.bonus.weight"]), self.constant(np.array([2]))]
+        )
+        # The head's own bias stands in the table of terms.
+        by_term = self.node("Gather", [self.external("sparse.term_bonus", (config.vocabulary_size,)), "input_ids"])
+        bonus = self.node("Softplus", [self.node("Add", [bonus, by_term])])
+        nothing = self.constant(np.float32(-1e9))
+        return self.node("Where", [is_word, self.node("Add", [dot, bonus]), nothing])
+
+    # --- building blocks ---
+
+    def linear(self, name: str, states: str, inputs: int, outputs: int, *, bias: bool = True) -> str:
+        self.linear_inputs[name] = states
+        quantized = self.quantize(name, states) if self.precision == "int8" else None
+        product = self.matmul(name, states, inputs, outputs, quantized)
+        if not bias:
+            return product
+        self.weight(f"{name}.bias", (outputs,))
+        return self.node("Add", [product, f"{name}.bias"])
+
+    def matmul(self, name: str, states: str, inputs: int, outputs: int, quantized: tuple[str, str, str] | None) -> str:
+        if quantized is None:
+            self.weight(f"{name}.weight", (inputs, outputs))
+            return self.node("MatMul", [states, f"{name}.weight"])
+        integers, scale, zero = quantized
+        self.weight(f"{name}.weight", (inputs, outputs), TensorProto.INT8)
+        self.weight(f"{name}.weight.scale", (outputs,))
+        zeros = self.constant(np.zeros(outputs, np.int8))
+        operands = [integers, f"{name}.weight", scale, f"{name}.weight.scale", zero, zeros]
+        return self.node("MatMulIntegerToFloat", operands, domain=CONTRIB)
+
+    def quantize(self, name: str, states: str) -> tuple[str, str, str]:
+        """Round to uint8 by the range that was seen when the model was built: (integers, scale, zero point)."""
+        low, high = self.config.activation_ranges[name]
+        low, high = min(low, 0.0), max(high, 0.0)
+        step = max(high - low, 1e-6) / 255
+        scale = self.constant(np.float32(step))
+        zero = self.constant(np.uint8(round(-low / step)))
+        return self.node("QuantizeLinear", [states, scale, zero]), scale, zero
+
+    def norm(self, name: str, states: str) -> str:
+        self.weight(f"{name}.weight", (self.config.hidden,))
+        self.weight(f"{name}.bias", (self.config.hidden,))
+        inputs = [states, f"{name}.weight", f"{name}.bias"]
+        return self.node("LayerNormalization", inputs, axis=-1, epsilon=self.config.layer_norm_eps)
+
+    def skip_norm(self, name: str, states: str, residual: str) -> str:
+        """LayerNorm(states + residual) as one kernel."""
+        self.weight(f"{name}.weight", (self.config.hidden,))
+        self.weight(f"{name}.bias", (self.config.hidden,))
+        inputs = [states, residual, f"{name}.weight", f"{name}.bias"]
+        return self.node("SkipLayerNormalization", inputs, domain=CONTRIB, epsilon=self.config.layer_norm_eps)
+
+    def node(self, kind: str, inputs: Sequence[str], *, output: str | None = None, **attributes: Any) -> str:
+        name = output or f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: object) -> str:
+        name = f"constant_{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def weight(self, name: str, shape: tuple[int, ...], kind: int = TensorProto.FLOAT) -> None:
+        self.external(name, shape, kind)
+
+    def external(self, name: str, shape: tuple[int, ...], kind: int = TensorProto.FLOAT) -> str:
+        """Declare a weight that is handed over when the session is made."""
+        tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
+        size = int(np.prod(shape)) * (1 if kind == TensorProto.INT8 else 8 if kind == TensorProto.INT64 else 4)
+        for key, value in (("location", "model.safetensors"), ("offset", "0"), ("length", str(size))):
+            tensor.external_data.add(key=key, value=value)
+        self.initializers.append(tensor)
+        return name

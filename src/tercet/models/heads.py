@@ -1,0 +1,164 @@
+"""The heads in torch: token states of the trunk in, one representation each out.
+
+All tensors are *packed*: the tokens of a batch stand end to end, without padding, and `lengths` says how many belong to
+each text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: Tokens and vocabulary rows of one tile of logits: 512 × 2048 f32 numbers are 4 MB, which stays in the cache.
+TILE_TOKENS, TILE_TERMS = 512, 2048
+
+
+def dense_head(states: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Mean over a text's tokens, then length 1, as sentence-transformers does for all-MiniLM.
+
+    states: (n_tokens, hidden)
+    returns: (batch, hidden)
+    """
+    return F.normalize(torch.stack([part.mean(dim=0) for part in states.split(list(lengths))]), dim=-1)
+
+
+class SparseHead(nn.Module):
+    """SPLADE's vocabulary head (Formal et al., 2021) with a low-rank decoder and a lexical bonus.
+
+    z = LayerNorm(GELU(T h) + h), p = P z, logits = D p + b with D: (vocabulary, rank). Rank 128 costs a third of the
+    full decoder. What low rank loses is sharpness on the exact word; the bonus gives it back: a token adds
+    softplus(u·z + e[token]) to the logit of its own vocabulary entry, so each word that stands in the text has a
+    weight of its own, and only expansions go through the bottleneck.
+
+    weights = log1p(relu(max over tokens)). The bias is added after the max; the log, too, since both are monotone.
+    """
+
+    def __init__(self, hidden: int, vocabulary_size: int, rank: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(hidden, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.project = nn.Linear(hidden, rank, bias=False)
+        self.decoder = nn.Parameter(torch.zeros(vocabulary_size, rank))
+        self.bias = nn.Parameter(torch.full((vocabulary_size,), -6.0))
+        self.bonus = nn.Linear(hidden, 1)
+        self.term_bonus = nn.Parameter(torch.zeros(vocabulary_size))
+
+    @torch.no_grad()
+    def start_from(self, word_embeddings: Tensor, inverse_document_frequency: Tensor) -> None:
+        """Tie the start to the trunk: identity transform, the best rank-r decoder of its centred unit word embeddings.
+
+        Before any training this already ranks, because the states of all-MiniLM still map onto their own words.
+
+        word_embeddings: (vocabulary, hidden)
+        inverse_document_frequency: (vocabulary,) in [0, 1]
+        """
+        nn.init.eye_(self.transform.weight)
+        nn.init.zeros_(self.transform.bias)
+        nn.init.zeros_(self.bonus.weight)
+        nn.init.zeros_(self.bonus.bias)
+        centred = F.normalize(word_embeddings.float() - word_embeddings.float().mean(dim=0), dim=-1)
+        _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+        rank = self.project.out_features
+        self.project.weight.copy_(directions[:rank])
+        self.decoder.copy_(centred @ directions[:rank].T)
+        self.term_bonus.copy_(4.0 * inverse_document_frequency)
+
+    def forward(self, states: Tensor, token_ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Weigh the vocabulary for each text. Special tokens must have been left out: they would fire as terms.
+
+        states: (n_tokens, hidden); token_ids: (n_tokens,)
+        returns: (batch, vocabulary), non-negative
+        """
+        projected, bonus = self.token_terms(states, token_ids)
+        pooled = MaxOverTokens.apply(projected, self.decoder, bonus, token_ids, tuple(lengths))
+        return torch.log1p(torch.relu(pooled + self.bias))
+
+    def token_terms(self, states: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """What a token says: its point in the decoder's space (n_tokens, rank) and the bonus of its own word."""
+        hidden = self.norm(F.gelu(self.transform(states)) + states)
+        # Softplus keeps the bonus positive: then a token's own logit with bonus always wins over the one without.
+        return self.project(hidden), F.softplus(self.bonus(hidden).squeeze(-1) + self.term_bonus[token_ids])
+
+
+class MaxOverTokens(torch.autograd.Function):
+    """max over a text's tokens of (decoder · token), the token's own word with its bonus, without all the logits.
+
+    Forward works in tiles. Backward sends a gradient only to the token that won each (text, term), which is what
+    torch.max does, and finds that token again for the few terms that have a gradient at all.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, projected: Tensor, decoder: Tensor, bonus: Tensor, token_ids: Tensor, lengths: tuple[int, ...]
+    ) -> Tensor:
+        pooled = projected.new_empty(len(lengths), len(decoder))
+        for first, last, start, stop in _tiles(lengths):
+            for row in range(0, len(decoder), TILE_TERMS):
+                logits = projected[start:stop] @ decoder[row : row + TILE_TERMS].T
+                for text, part in enumerate(logits.split(list(lengths[first:last])), start=first):
+                    torch.amax(part, dim=0, out=pooled[text, row : row + TILE_TERMS])
+        own = (projected * decoder[token_ids]).sum(dim=-1) + bonus
+        texts = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        pooled.view(-1).scatter_reduce_(0, texts * len(decoder) + token_ids, own, reduce="amax")
+        ctx.save_for_backward(projected, decoder, bonus, token_ids)
+        ctx.lengths = lengths
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        projected, decoder, bonus, token_ids = ctx.saved_tensors
+        (gradient,) = gradients
+        to_projected, to_decoder = torch.zeros_like(projected), torch.zeros_like(decoder)
+        to_bonus = torch.zeros_like(bonus)
+        start = 0
+        for text, length in enumerate(ctx.lengths):
+            tokens = slice(start, start + length)
+            start += length
+            terms = gradient[text].nonzero().squeeze(-1)
+            weights = gradient[text, terms]
+            rows = decoder[terms]
+            own = token_ids[tokens, None] == terms[None, :]  # (length, n_terms)
+            logits = projected[tokens] @ rows.T + own * bonus[tokens, None]
+            winner = logits.argmax(dim=0)
+            to_projected[tokens].index_add_(0, winner, weights[:, None] * rows)
+            to_decoder.index_add_(0, terms, weights[:, None] * projected[tokens][winner])
+            won_by_own = own[winner, torch.arange(len(terms))]
+            to_bonus[tokens].index_add_(0, winner[won_by_own], weights[won_by_own])
+        return to_projected, to_decoder, to_bonus, None, None
+
+
+def _tiles(lengths: Sequence[int]) -> list[tuple[int, int, int, int]]:
+    """Group texts up to TILE_TOKENS tokens: (first text, last text + 1, first token, last token + 1)."""
+    tiles, first, start, stop = [], 0, 0, 0
+    for text, length in enumerate(lengths):
+        if stop + length - start > TILE_TOKENS and text > first:
+            tiles.append((first, text, start, stop))
+            first, start = text, stop
+        stop += length
+    tiles.append((first, len(lengths), start, stop))
+    return tiles
+
+
+class LateHead(nn.Module):
+    """ColBERT's projection (Khattab and Zaharia, 2020): one unit vector per token.
+
+    Begins as the principal components of the trunk's token states, which keep their inner products best.
+    """
+
+    def __init__(self, hidden: int, dim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(hidden, dim, bias=False)
+
+    @torch.no_grad()
+    def start_from(self, states: Tensor) -> None:
+        """states: (n_tokens, hidden) of real text; uncentred, as MaxSim compares directions from the origin."""
+        unit = F.normalize(states.float(), dim=-1)
+        _, vectors = torch.linalg.eigh(unit.T @ unit)
+        self.project.weight.copy_(vectors.flip(-1)[:, : self.project.out_features].T)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return F.normalize(self.project(states), dim=-1)

@@ -1,0 +1,172 @@
+"""Records in, exact rankings out, in NumPy: for tests, for small collections, and the oracle of the other stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tercet.encoders.base import EncoderSpec
+from tercet.filters import Filter, matches
+from tercet.store.checks import check_embedding, check_multi_vector, check_records
+from tercet.store.payload import plain_json
+from tercet.types import DENSE, Document, Embedding, MultiVector, Ranking, Record, Scored, SparseVector, ranked
+
+
+class MemoryStore:
+    """Implements `tercet.store.base.Store` for as long as the process lives. Safe to call from several threads."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._spec = spec
+        self._records: dict[str, Record] = {}
+        self._columns: _Columns | None = None  # made by the first prefetch after a write
+        self._lock = threading.RLock()
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        check_records(records, self._spec)
+        with self._lock:
+            for record in records:
+                # What the caller later does to the metadata must not reach the store: an engine would not see it.
+                document = replace(record.document, metadata=plain_json(record.document.metadata))
+                self._records[document.id] = replace(record, document=document)
+            self._columns = None
+
+    def prefetch(
+        self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
+    ) -> list[dict[str, Ranking]]:
+        for query in queries:
+            check_embedding(query, self._spec)
+        with self._lock:
+            if self._columns is None:
+                self._columns = _Columns.of(self._records, self._spec)
+            columns = self._columns
+            passing = np.array(
+                [where is None or matches(where, self._records[id].document.metadata) for id in columns.ids], dtype=bool
+            )
+        return [
+            {
+                stage: columns.best(columns.dense_scores(query), passing, limit)
+                if stage == DENSE
+                else columns.best(scores := columns.sparse_scores(query.sparse), passing & (scores > 0), limit)
+                for stage in stages
+            }
+            for query in queries
+        ]
+
+    def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
+        for multi_vector, _ in queries:
+            check_multi_vector(multi_vector, self._spec)
+        with self._lock:
+            candidates = [
+                {id: self._records[id].embedding.multi_vector for id in ids if id in self._records}
+                for _, ids in queries
+            ]
+        return [maxsim(query, documents) for (query, _), documents in zip(queries, candidates, strict=True)]
+
+    def retrieve(self, ids: Sequence[str]) -> dict[str, Document]:
+        return {id: record.document for id, record in self._found(ids)}
+
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        return {id: record.content_hash for id, record in self._found(ids)}
+
+    def sparse_vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
+        return {id: record.embedding.sparse for id, record in self._found(ids)}
+
+    def delete(self, ids: Sequence[str]) -> int:
+        with self._lock:
+            self._columns = None
+            return sum(self._records.pop(id, None) is not None for id in ids)
+
+    def delete_where(self, where: Filter) -> int:
+        with self._lock:
+            return self.delete([document.id for document in self.scroll(where)])
+
+    def count(self, where: Filter | None = None) -> int:
+        return sum(1 for _ in self.scroll(where))
+
+    def scroll(self, where: Filter | None = None, *, batch_size: int = 256) -> Iterator[Document]:
+        with self._lock:
+            documents = [record.document for record in self._records.values()]
+        return (document for document in documents if where is None or matches(where, document.metadata))
+
+    def flush(self) -> None:
+        """Nothing to do: memory has no disk."""
+
+    def compact(self) -> None:
+        """Nothing to do: what is deleted is gone."""
+
+    def describe(self) -> Mapping[str, object]:
+        return {"engine": "memory", "documents": self.count(), "encoder": self._spec.name}
+
+    def close(self) -> None:
+        """Nothing to do: the records go with the object."""
+
+    def _found(self, ids: Sequence[str]) -> list[tuple[str, Record]]:
+        with self._lock:
+            return [(id, self._records[id]) for id in ids if id in self._records]
+
+
+def maxsim(query: MultiVector, documents: Mapping[str, MultiVector]) -> Ranking:
+    """Order documents by late interaction: Σ over query tokens of the best document token."""
+    if not documents:
+        return []
+    packed = np.concatenate([document.vectors for document in documents.values()])
+    lengths = [len(document.vectors) for document in documents.values()]
+    # One product for all documents; no document is empty, so that each run of columns has a maximum.
+    similarities = query.vectors @ packed.T
+    best = np.maximum.reduceat(similarities, np.cumsum([0, *lengths[:-1]]), axis=1)
+    return ranked(dict(zip(documents, best.sum(axis=0, dtype=np.float64).tolist(), strict=True)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """All vectors side by side, documents in the order of their ids.
+
+    dense: (n_docs, dim) of length 1
+    rows, indices, values: (n_stored,) the document, term and weight of every stored sparse weight
+    """
+
+    ids: list[str]
+    dense: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    values: NDArray[np.float32]
+    vocabulary_size: int
+
+    @classmethod
+    def of(cls, records: Mapping[str, Record], spec: EncoderSpec) -> _Columns:
+        ids = sorted(records)
+        embeddings = [records[id].embedding for id in ids]
+        dense = np.array([embedding.dense for embedding in embeddings], dtype=np.float32).reshape(-1, spec.dense_dim)
+        sparse = [embedding.sparse for embedding in embeddings]
+        return cls(
+            ids=ids,
+            dense=dense / np.linalg.norm(dense, axis=1, keepdims=True),
+            rows=np.repeat(np.arange(len(ids)), [len(vector.indices) for vector in sparse]),
+            indices=np.concatenate([np.empty(0, np.int64), *(vector.indices for vector in sparse)]),
+            values=np.concatenate([np.empty(0, np.float32), *(vector.values for vector in sparse)]),
+            vocabulary_size=spec.vocabulary_size,
+        )
+
+    def dense_scores(self, query: Embedding) -> NDArray[np.float32]:
+        scores: NDArray[np.float32] = self.dense @ (query.dense / np.linalg.norm(query.dense))
+        return scores
+
+    def sparse_scores(self, query: SparseVector) -> NDArray[np.float64]:
+        weights = np.zeros(self.vocabulary_size)
+        weights[query.indices] = query.values
+        scores: NDArray[np.float64] = np.bincount(
+            self.rows, weights=weights[self.indices] * self.values, minlength=len(self.ids)
+        ).astype(np.float64)
+        return scores
+
+    def best(
+        self, scores: NDArray[np.float32] | NDArray[np.float64], allowed: NDArray[np.bool_], limit: int
+    ) -> Ranking:
+        positions = np.flatnonzero(allowed)
+        # Positions are in the order of ids, and a stable sort leaves equal scores so.
+        order = positions[np.argsort(-scores[positions], kind="stable")[:limit]]
+        return [Scored(self.ids[position], float(scores[position])) for position in order]

@@ -1,0 +1,164 @@
+"""A record in, what an engine keeps of it beside the vectors out, and back. The same for both Qdrant engines.
+
+    {
+      "text": "…",
+      "metadata": {…},                  as it was given
+      "tercet": {
+        "id": "handbook#12",            the engine's own id is a UUID made from it
+        "hash": "9f3c…",                Record.content_hash
+        "encoder": "3b1e…",             EncoderSpec.fingerprint
+        "terms": ['["lang", "en"]', '["lang"]', …],     what filters ask for: equality and existence
+        "numbers": {"year": [2024.0]},                  … number ranges
+        "dates": {"made": ["2024-05-01T00:00:00.000000+00:00"]}     … date ranges
+      }
+    }
+
+Filters never look at "metadata": they ask the last three, which are made here, once, from `filters.entries`. So one
+piece of Python decides what equals what and which text is a date, and the engines, which each answer such questions a
+little differently (Edge matches no boolean, the server takes 3.0 for no 3, nested lists, dotted keys, quotes in keys,
+five date formats), only ever compare plain strings, floats and UTC times. One keyword index serves every equality, and
+the first `MAX_RANGE_INDEXES` fields with numbers or dates get an index each: measured at 5,000 documents on Edge, a
+filtered query takes 2.4 ms with an index and 23 ms without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tercet.errors import StoreError
+from tercet.filters import Scalar, entries, parse_date
+from tercet.types import Document, Record
+
+TERMS, NUMBERS, DATES = "tercet.terms", "tercet.numbers", "tercet.dates"
+DOCUMENT_ID, CONTENT_HASH, ENCODER = "tercet.id", "tercet.hash", "tercet.encoder"
+
+#: Every index costs memory and time on each write. Beyond these, range filters are as right and slower.
+MAX_RANGE_INDEXES = 32
+
+_POINT_NAMESPACE = uuid.UUID("b6a3f5d4-90c1-5e2f-8d77-7465726365f4")
+_MAX_TERM_LENGTH = 128
+#: A float32 as a JSON number, with its comma. Measured: 18.4 on average.
+_JSON_BYTES_PER_NUMBER = 22
+
+
+def point_id(document_id: str) -> str:
+    """The UUID under which an engine keeps a document: engines take no other string."""
+    return str(uuid.uuid5(_POINT_NAMESPACE, document_id))
+
+
+def payload_of(record: Record, fingerprint: str) -> dict[str, Any]:
+    """What the engine keeps beside the vectors, for `document_of` and for filters."""
+    document = record.document
+    terms: set[str] = set()
+    numbers: defaultdict[str, list[float]] = defaultdict(list)
+    dates: defaultdict[str, list[str]] = defaultdict(list)
+    for path, value in entries(document.metadata):
+        if value is not None:
+            terms.add(presence_term(path))
+        if isinstance(value, bool | int | float | str):
+            terms.add(value_term(path, value))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[range_key(path)].append(float(value))
+        elif isinstance(value, str) and (date := parse_date(value)):
+            dates[range_key(path)].append(date.isoformat(timespec="microseconds"))
+    return {
+        "text": document.text,
+        "metadata": plain_json(document.metadata),
+        "tercet": {
+            "id": document.id,
+            "hash": record.content_hash,
+            "encoder": fingerprint,
+            "terms": sorted(terms),
+            "numbers": dict(numbers),
+            "dates": dict(dates),
+        },
+    }
+
+
+def document_of(payload: Mapping[str, Any] | None) -> Document:
+    """The document that `payload_of` was given."""
+    return Document(
+        payload_field(payload, "text"), payload_field(payload, DOCUMENT_ID), payload_field(payload, "metadata")
+    )
+
+
+def payload_field(payload: Mapping[str, Any] | None, path: str) -> Any:  # noqa: ANN401 the caller knows what it stored
+    """What stands at one of this module's paths."""
+    found: Any = payload or {}
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            raise StoreError(
+                f"a stored point has no {path!r} in its payload, so tercet did not write it; "
+                f"keep a collection for tercet alone"
+            )
+        found = found[part]
+    return found
+
+
+def plain_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in plain dicts and lists, as it comes back from an engine."""
+    copy: dict[str, Any] = json.loads(json.dumps(metadata, default=dict))
+    return copy
+
+
+def range_fields(payloads: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The fields of these payloads that range filters ask, like "tercet.numbers.year"."""
+    return {
+        f"{section}.{key}"
+        for payload in payloads
+        for section, name in ((NUMBERS, "numbers"), (DATES, "dates"))
+        for key in payload["tercet"][name]
+    }
+
+
+def value_term(path: str, value: Scalar) -> str:
+    """The keyword that stands for "`path` equals `value`"; equal numbers have equal keywords, 3.0 that of 3."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _term([path, value])
+
+
+def presence_term(path: str) -> str:
+    """The keyword that stands for "`path` is there and not null"."""
+    return _term([path])
+
+
+def range_key(path: str) -> str:
+    """`path` in letters, digits and underscores, for a path of JSON keys can quote neither dots nor quotes alike."""
+    return re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):x}_", path)
+
+
+def _term(parts: Sequence[object]) -> str:
+    term = json.dumps(parts, ensure_ascii=False)
+    # A keyword index is no place for an abstract; no readable term looks like a bare hash.
+    return term if len(term) <= _MAX_TERM_LENGTH else hashlib.blake2b(term.encode(), digest_size=16).hexdigest()
+
+
+def split_by_bytes(records: Iterable[Record], max_bytes: int) -> Iterator[list[Record]]:
+    """Cut records into runs whose requests stay below `max_bytes`; a larger record goes alone."""
+    batch: list[Record] = []
+    used = 0
+    for record in records:
+        size = request_bytes(record)
+        if batch and used + size > max_bytes:
+            yield batch
+            batch, used = [], 0
+        batch.append(record)
+        used += size
+    if batch:
+        yield batch
+
+
+def request_bytes(record: Record) -> int:
+    """About how many bytes a record takes as JSON, rather too many than too few."""
+    embedding = record.embedding
+    numbers = embedding.dense.size + 2 * embedding.sparse.indices.size + embedding.multi_vector.vectors.size
+    metadata = len(json.dumps(record.document.metadata, default=dict))
+    # Metadata goes twice: as given, and as terms. JSON escapes at most six bytes for one.
+    return _JSON_BYTES_PER_NUMBER * numbers + 2 * len(json.dumps(record.document.text)) + 3 * metadata + 512
