@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +16,19 @@ from tests.toys import ToyEncoder
 @pytest.fixture
 def toy_encoder() -> ToyEncoder:
     return ToyEncoder()
+
+
+@pytest.fixture(scope="session")
+def tiny_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT folder of Hugging Face's form."""
+    from tests.tiny import write_trunk
+
+    return write_trunk(tmp_path_factory.mktemp("tiny") / "trunk")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_trunk: Path) -> Path:
+    """A tercet checkpoint on that trunk; copy it before you change a file."""
+    from tests.tiny import write_tiny_checkpoint
+
+    return write_tiny_checkpoint(tiny_trunk.parent / "checkpoint", tiny_trunk).folder

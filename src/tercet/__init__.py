@@ -1,3 +1,47 @@
 """tercet: hybrid retrieval in one model pass, with dense, SPLADE and late interaction fused by rank."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tercet.errors import TercetError
+    from tercet.index import HybridIndex
+    from tercet.plan import SearchPlan
+    from tercet.types import AddReport, Document, Hit, StageScore, TermMatch
+
 __version__ = "0.1.0"
+__all__ = [
+    "AddReport",
+    "Document",
+    "Hit",
+    "HybridIndex",
+    "SearchPlan",
+    "StageScore",
+    "TercetError",
+    "TermMatch",
+    "__version__",
+]
+
+_HOMES = {
+    "AddReport": "tercet.types",
+    "Document": "tercet.types",
+    "Hit": "tercet.types",
+    "HybridIndex": "tercet.index",
+    "SearchPlan": "tercet.plan",
+    "StageScore": "tercet.types",
+    "TercetError": "tercet.errors",
+    "TermMatch": "tercet.types",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when asked for: `import tercet` stays quick in tools that only look at the version or the errors.
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tercet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -28,8 +28,7 @@ def run_demo(index: HybridIndex, console: Console, *, modules: Collection[str] |
     Raises:
         ValueError: no module of these names has a docstring.
     """
-    console.print(Text("Reading the docstrings of Python's standard library; indexing them takes a minute or two,"))
-    console.print(Text("a second run only looks for changes.\n"))
+    console.print(Text("Indexing the docstrings of Python's standard library; a second run only looks for changes.\n"))
     started = time.perf_counter()
     report = index.add(read_standard_library(modules))
     indexing_seconds = time.perf_counter() - started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -40,10 +40,19 @@ def show_hits(console: Console, hits: Sequence[Hit], *, explain: bool = False) -
         console.print(Text("nothing found", "yellow"))
     for rank, hit in enumerate(hits, start=1):
         console.print(Text.assemble((f"{rank}. ", "bold"), plain(hit.id, "bold cyan"), (f"  {hit.score:.4f}", "green")))
-        details: list[RenderableType] = [plain(snippet(hit.text)), plain(hit.reason, "dim")]
+        above, body = _headings_and_body(hit)
+        details: list[RenderableType] = [plain(above, "italic")] if above else []
+        details += [plain(snippet(body)), plain(hit.reason, "dim")]
         if explain:
             details += [_stage_table(hit), _term_table(hit)]
-        console.print(Padding(Group(*details), (0, 0, 1, 3)))
+        console.print(Padding(Group(*details), (0, 0, 1, 3), expand=False))
+
+
+def _headings_and_body(hit: Hit) -> tuple[str, str]:
+    """A passage's text begins with its headings, which read better on a line of their own."""
+    headings = hit.metadata.get("headings")
+    line, newline, body = hit.text.partition("\n")
+    return (line, body) if headings and newline and body.strip() else ("", hit.text)
 
 
 def _stage_table(hit: Hit) -> Table:
@@ -86,9 +95,10 @@ def show_failures(console: Console, name: str, failures: Sequence[str]) -> None:
         console.print(Text(f"{name}: and {more:,} more", "red"))
 
 
-def show_mapping(console: Console, values: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
+def show_mapping(console: Console, values: Mapping[str, object]) -> None:
     """Names and values in two columns."""
     table = Table.grid(padding=(0, 2))
-    for name, value in values.items() if isinstance(values, Mapping) else values:
-        table.add_row(plain(name, "bold"), plain(f"{value:,}" if isinstance(value, int) else value))
+    for name, value in values.items():
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        table.add_row(plain(name, "bold"), plain(f"{value:,}" if is_number else value))
     console.print(table)

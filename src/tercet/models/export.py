@@ -24,10 +24,10 @@ from tercet.checkpoint import (
     file_hash,
     quantize_rows,
 )
-from tercet.encoders.mini import WEIGHT_BITS, make_session, runtime_weights
 from tercet.errors import CheckpointError
 from tercet.models.graph import build_calibration_graph, write_graphs
 from tercet.models.heads import LateHead, SparseHead
+from tercet.runtime import WEIGHT_BITS, make_session, runtime_weights
 
 Tensors = dict[str, NDArray[Any]]
 

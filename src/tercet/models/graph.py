@@ -36,7 +36,7 @@ def write_graphs(folder: str | Path) -> None:
 
 
 def build_graph(config: ModelConfig, precision: Precision) -> onnx.ModelProto:
-    """The graph of trunk and heads; `tercet.encoders.mini.runtime_weights` names its weights alike."""
+    """The graph of trunk and heads; `tercet.runtime.runtime_weights` names its weights alike."""
     return _Graph(config, precision).build()
 
 

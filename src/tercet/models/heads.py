@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Tokens and vocabulary rows of one tile of logits: 512 × 2048 f32 numbers are 4 MB, which stays in the cache.
-TILE_TOKENS, TILE_TERMS = 512, 2048
+#: Tokens and vocabulary rows of one tile of logits: 512 × 1024 f32 numbers are 2 MB, which stays in the cache.
+TILE_TOKENS, TILE_TERMS = 512, 1024
 
 
 def dense_head(states: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -96,9 +96,14 @@ class MaxOverTokens(torch.autograd.Function):
         ctx: Any, projected: Tensor, decoder: Tensor, bonus: Tensor, token_ids: Tensor, lengths: tuple[int, ...]
     ) -> Tensor:
         pooled = projected.new_empty(len(lengths), len(decoder))
-        for first, last, start, stop in _tiles(lengths):
+        tiles = _tiles(lengths)
+        # One buffer for all tiles: fresh ones of this size come from the system each time, page by page.
+        buffer = projected.new_empty(max(stop - start for _, _, start, stop in tiles) * TILE_TERMS)
+        for first, last, start, stop in tiles:
             for row in range(0, len(decoder), TILE_TERMS):
-                logits = projected[start:stop] @ decoder[row : row + TILE_TERMS].T
+                rows = decoder[row : row + TILE_TERMS]
+                logits = buffer[: (stop - start) * len(rows)].view(stop - start, len(rows))
+                torch.mm(projected[start:stop], rows.T, out=logits)
                 for text, part in enumerate(logits.split(list(lengths[first:last])), start=first):
                     torch.amax(part, dim=0, out=pooled[text, row : row + TILE_TERMS])
         own = (projected * decoder[token_ids]).sum(dim=-1) + bonus

@@ -82,9 +82,7 @@ def token_batches(
 
 
 @torch.inference_mode()
-def compute_states(
-    forward: Forward, tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int, hidden: int
-) -> TokenStates:
+def compute_states(forward: Forward, tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int) -> TokenStates:
     """Run `forward(ids, mask) -> (batch, n_tokens, hidden)` over all texts and keep every real token's state."""
     parts: list[tuple[NDArray[np.float16], NDArray[np.int32]] | None] = [None] * len(texts)
     done, started, reported = 0, time.monotonic(), time.monotonic()
@@ -99,7 +97,7 @@ def compute_states(
             logger.info("states: %d of %d texts, %.0f s", done, len(texts), reported - started)
     complete = [part for part in parts if part is not None]
     offsets = np.cumsum([0, *(len(ids) for _, ids in complete)], dtype=np.int64)
-    states_flat = np.empty((int(offsets[-1]), hidden), dtype=np.float16)
+    states_flat = np.empty((int(offsets[-1]), complete[0][0].shape[1]), dtype=np.float16)
     for text, (rows, _) in enumerate(complete):
         states_flat[offsets[text] : offsets[text + 1]] = rows
     return TokenStates(states_flat, np.concatenate([ids for _, ids in complete]), offsets)

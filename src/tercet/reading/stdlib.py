@@ -13,8 +13,10 @@ from types import MappingProxyType
 from tercet.reading.passages import DEFAULT_MAX_WORDS, count_words, split_text
 from tercet.types import Document
 
-_EXCLUDED = frozenset({"test", "tests", "idlelib", "lib2to3", "turtledemo", "encodings", "distutils", "pydoc_data"})
-_INSTALLED = frozenset({"site-packages", "dist-packages"})  # they stand below the library's folder
+#: Tests, programs, tables, what is on its way out, and what is installed below the library's folder.
+_EXCLUDED = frozenset(
+    "test tests idlelib turtledemo encodings pydoc_data distutils lib2to3 site-packages dist-packages".split()
+)
 #: Public names that are written in private files.
 _PUBLIC_NAMES = MappingProxyType(
     {
@@ -41,7 +43,7 @@ def read_standard_library(modules: Collection[str] | None = None) -> Iterator[Do
     """
     root = Path(sysconfig.get_path("stdlib"))
     seen: set[str] = set()
-    for path in sorted(root.rglob("*.py")):
+    for path in _source_files(root):
         file = path.relative_to(root)
         module = _module_name(file)
         if module is None or not _is_wanted(module, modules):
@@ -58,12 +60,17 @@ def read_standard_library(modules: Collection[str] | None = None) -> Iterator[Do
                 yield Document(words, id=document_id, metadata=metadata)
 
 
+def _source_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".py":
+            yield path
+        elif path.is_dir() and path.name not in _EXCLUDED:
+            yield from _source_files(path)
+
+
 def _module_name(file: Path) -> str | None:
     """The name that a program imports, or None where none should."""
-    parts = file.with_suffix("").parts
-    if (_EXCLUDED | _INSTALLED).intersection(parts):
-        return None
-    name = ".".join(parts).removesuffix(".__init__")
+    name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
     if name in _PUBLIC_NAMES:
         return _PUBLIC_NAMES[name]
     is_private = any(part.startswith("_") or "-" in part for part in name.split("."))

@@ -11,6 +11,7 @@ The engine is quick and, treated right, safe. What it does not forgive is stoppe
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -23,7 +24,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as edge
@@ -71,6 +73,8 @@ _MAX_BATCH_BYTES = 16_000_000
 #: The engine maps its files ahead of use and dies of SIGBUS where the disk cannot follow.
 _FREE_SPACE_RESERVE = 256 << 20
 
+_PointId: TypeAlias = UUID | int | str
+
 _logger = logging.getLogger(__name__)
 
 
@@ -108,7 +112,7 @@ class EdgeStore:
         self._indexed = set(shard.info().payload_schema)
         # Reading ids out of 200 payloads takes three times as long as the search. They never change, so each is read
         # once: some 200 bytes for a document that has ever been found.
-        self._document_ids: dict[object, str] = {}
+        self._document_ids: dict[_PointId, str] = {}
 
     @classmethod
     def open(
@@ -145,6 +149,11 @@ class EdgeStore:
         wanted_hnsw = stored_hnsw if hnsw is None else hnsw
 
         _make_writable(path)
+        if manifest is not None and not (path / "shard").is_dir():
+            raise StoreError(
+                f"{path} has a manifest but no shard, which holds the documents; "
+                f"put it back, or delete {path / MANIFEST} to start with an empty index"
+            )
         with _translated(path):
             if (path / "shard").exists():
                 shard = edge.EdgeShard.load(str(path / "shard"), _config(spec, wanted_hnsw))
@@ -159,16 +168,18 @@ class EdgeStore:
 
     @staticmethod
     def repair(path: str | Path) -> Path | None:
-        """Make an index open again whose write-ahead log cannot be replayed: the log is moved aside.
+        """Make an index open again whose write-ahead log cannot be replayed: copy what can be read to a new shard.
 
         What the log held and no flush had written is lost: at most the documents that were added since the last
-        `flush`, `close` or 2,000 documents. Add them again; those that are there are skipped.
+        `flush`, `close` or 2,000 documents. Add them again; those that are there are skipped. Takes as long as writing
+        all documents once, and as much disk again.
 
         Returns:
-            Where the log lies now, or None if the index opens and there is nothing to repair.
+            Where the damaged shard lies now, or None if the index opens and there is nothing to repair.
         """
         path = Path(path).expanduser().absolute()
-        if _read_manifest(path) is None:
+        manifest = _read_manifest(path)
+        if manifest is None:
             raise StoreError(f"there is no index at {path} that could be repaired")
         try:
             with _translated(path):
@@ -177,19 +188,17 @@ class EdgeStore:
         except (StoreLocked, StoreReadOnly):
             raise
         except StoreError:
-            log = path / "shard" / "wal"
-            aside = next(name for n in range(1, 1_000) if not (name := path / f"wal-aside-{n}").exists())
-            log.rename(aside)
-            _logger.warning("moved the write-ahead log of %s to %s; what it held is lost to the index", path, aside)
-            return aside
+            _check_free_space(path, free_space(path), _disk_bytes(path))
+            with _translated(path):
+                return _rebuild(path, manifest)
 
     def upsert(self, records: Sequence[Record]) -> None:
         check_records(records, self._spec)
         with self._open_shard() as shard:
             if self._damage is not None:
                 raise StoreError(
-                    f"{self._path} takes no more writes since the engine failed ({self._damage}); close and open it "
-                    f"again, and if that fails run EdgeStore.repair({str(self._path)!r})"
+                    f"{self._path} takes no more writes since the engine failed ({self._damage}); "
+                    f"close it, run EdgeStore.repair({str(self._path)!r}) and open it again"
                 )
             for batch in split_by_bytes(records, _MAX_BATCH_BYTES):
                 _check_free_space(self._path, self._free_space(self._path), sum(map(request_bytes, batch)))
@@ -342,15 +351,13 @@ class EdgeStore:
                 self._damage = None
 
     def describe(self) -> Mapping[str, object]:
-        files = (file.stat() for file in self._path.rglob("*") if file.is_file())
         return {
             "engine": f"qdrant-edge {version('qdrant-edge-py')}",
             "path": str(self._path),
             "documents": self.count(),
             "encoder": self._spec.name,
             "dense index": "hnsw" if self._hnsw else "exact",
-            # What the files really take: the engine's are sparse, their lengths tell several times as much.
-            "disk bytes": sum(getattr(file, "st_blocks", file.st_size // 512) * 512 for file in files),
+            "disk bytes": _disk_bytes(self._path),
         }
 
     def close(self) -> None:
@@ -370,7 +377,7 @@ class EdgeStore:
     def _free_indexes(self) -> int:
         return max(0, MAX_RANGE_INDEXES + 1 - len(self._indexed))  # one is that of the terms
 
-    def _names(self, point_ids: Iterable[object]) -> dict[object, str]:
+    def _names(self, point_ids: Iterable[_PointId]) -> Mapping[_PointId, str]:
         if unread := [id for id in point_ids if id not in self._document_ids]:
             with self._open_shard() as shard, self._guarded():
                 points = shard.retrieve(unread, [DOCUMENT_ID], False)
@@ -405,8 +412,8 @@ class EdgeStore:
                 yield
         except _Panic as panic:
             self._damage = str(panic.__cause__)
-            # The operation that failed stands in the log and will fail again when the index is opened. With all that
-            # was acknowledged flushed, moving the log aside then loses nothing.
+            # The operation that failed stands in the log and fails again when the index is opened, even after a clean
+            # close. With all that was acknowledged flushed, a repair, which drops the log, then loses nothing.
             if self._shard is not None:
                 with _translated(self._path):
                     self._shard.flush()
@@ -448,8 +455,8 @@ def _translated(path: Path) -> Iterator[None]:
         if type(error).__name__ != "PanicException":  # pyo3 gives the class no importable name
             raise
         raise _Panic(
-            f"the engine failed on {path}: {error}; close the index and open it again, and if that fails "
-            f"run EdgeStore.repair({str(path)!r})"
+            f"the engine failed on {path}: {error}; "
+            f"close the index, run EdgeStore.repair({str(path)!r}) and open it again"
         ) from error
 
 
@@ -474,6 +481,12 @@ def _check_free_space(path: Path, free: int, batch_bytes: int) -> None:
             f"the disk of {path} has {free / 2**20:,.0f} MiB left, writing safely takes {needed / 2**20:,.0f} MiB; "
             f"free some space, what was written is safe"
         )
+
+
+def _disk_bytes(path: Path) -> int:
+    """What the files really take: the engine's are sparse, their lengths tell several times as much."""
+    files = (file.stat() for file in path.rglob("*") if file.is_file())
+    return sum(getattr(file, "st_blocks", file.st_size // 512) * 512 for file in files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,6 +586,42 @@ def _config(spec: EncoderSpec, hnsw: bool) -> edge.EdgeConfig:
         },
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(datatype=half)},
     )
+
+
+def _rebuild(path: Path, manifest: _Manifest) -> Path:
+    # Moving the log aside makes the shard open, but is not enough: an update that panicked leaves its bad vector in a
+    # free slot of the storage, and the next new document that takes the slot panics on it. Only a copy is clean.
+    shard, copy = path / "shard", path / "shard-copy"
+    if (shard / "wal").exists():
+        (shard / "wal").rename(
+            next(name for n in itertools.count(1) if not (name := shard / f"wal-aside-{n}").exists())
+        )
+    shutil.rmtree(copy, ignore_errors=True)  # of a repair that was interrupted
+    source = edge.EdgeShard.load(str(shard))
+    target = edge.EdgeShard.create(str(copy), _config(manifest.encoder, manifest.hnsw))
+    for field, index in source.info().payload_schema.items():
+        target.update(edge.UpdateOperation.create_field_index(field, index.data_type))
+    offset: Any = None
+    while True:
+        page = edge.ScrollRequest(offset=offset, limit=64, with_payload=True, with_vector=True)
+        points, offset = source.scroll(page)
+        target.update(
+            edge.UpdateOperation.upsert_points(
+                [edge.Point(point.id, point.vector or {}, point.payload) for point in points]
+            )
+        )
+        if offset is None:
+            break
+    count = target.count(edge.CountRequest(exact=True))
+    target.flush()
+    target.close()
+    source.close()
+    aside = next(name for n in itertools.count(1) if not (name := path / f"shard-aside-{n}").exists())
+    shard.rename(aside)
+    copy.rename(shard)
+    _sync_directory(path)
+    _logger.warning("copied %d documents of %s to a new shard, the damaged one is %s", count, path, aside)
+    return aside
 
 
 def _vectors(embedding: Embedding) -> dict[str, Any]:

@@ -39,7 +39,7 @@ TERMS, NUMBERS, DATES = "tercet.terms", "tercet.numbers", "tercet.dates"
 DOCUMENT_ID, CONTENT_HASH, ENCODER = "tercet.id", "tercet.hash", "tercet.encoder"
 
 #: Every index costs memory and time on each write. Beyond these, range filters are as right and slower.
-MAX_RANGE_INDEXES = 32
+MAX_RANGE_INDEXES = 16
 
 _POINT_NAMESPACE = uuid.UUID("b6a3f5d4-90c1-5e2f-8d77-7465726365f4")
 _MAX_TERM_LENGTH = 128

@@ -203,8 +203,7 @@ class QdrantStore:
         rankings = cut_by_id(first, limit, lambda position, wider: ask([request(position, wider)])[0])
         found: list[dict[str, Ranking]] = [{stage: [] for stage in stages} for _ in queries]
         for (number, stage), ranking in zip(asked, rankings, strict=True):
-            # The client's local mode also returns documents that share no term.
-            found[number][stage] = [scored for scored in ranking if stage == DENSE or scored.score > 0]
+            found[number][stage] = ranking
         return found
 
     def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:

@@ -1,0 +1,51 @@
+"""The lexical teacher: a small SPLADE of Hugging Face's form, texts in, their strongest terms out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from tercet.models.distill import TopTerms
+from tercet.models.heads import MaxOverTokens
+from tercet.models.states import token_batches
+
+logger = logging.getLogger(__name__)
+
+#: Terms kept of each vector; the small SPLADE gives about a hundred.
+KEPT_TERMS = 160
+
+
+@torch.inference_mode()
+def teacher_terms(folder: Path, tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int) -> TopTerms:
+    """Encode all texts with the masked language model in `folder`, pooled as SPLADE does.
+
+    tokenizer: of the trunk; the teacher must have the same vocabulary
+    """
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(folder, use_safetensors=True).eval()
+    decoder, bias = model.cls.predictions.decoder.weight, model.cls.predictions.bias
+    indices = np.zeros((len(texts), KEPT_TERMS), np.int32)
+    weights = np.zeros((len(texts), KEPT_TERMS), np.float16)
+    started = reported = time.monotonic()
+    done = 0
+    for members, ids, mask in token_batches(tokenizer, texts, max_tokens=max_tokens):
+        states = model.bert(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        tokens = model.cls.predictions.transform(states)[mask]
+        # Without a bonus (-inf), a token's own word is a term like any other.
+        no_bonus = torch.full((len(tokens),), -torch.inf)
+        lengths = tuple(mask.sum(dim=1).tolist())
+        pooled = MaxOverTokens.apply(tokens, decoder, no_bonus, ids[mask], lengths)
+        best = torch.log1p(torch.relu(pooled + bias)).topk(KEPT_TERMS, dim=1, sorted=False)
+        indices[members], weights[members] = best.indices.numpy(), best.values.numpy()
+        done += len(members)
+        if time.monotonic() - reported > 30:
+            reported = time.monotonic()
+            logger.info("teacher: %d of %d texts, %.0f s", done, len(texts), reported - started)
+    return TopTerms(indices, weights)

@@ -1,0 +1,53 @@
+"""A checkpoint made ready to run: stored tensors in, the graph's weights at a precision and an ONNX session out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from tercet.checkpoint import TILE_TERMS, ModelConfig, Precision, Weights, dequantize_rows, quantize_rows
+
+#: vpmaddubsw, the int8 instruction before VNNI, adds two products in 16 bits: 255 · 63 · 2 fits, 8-bit ones do not.
+WEIGHT_BITS = 7
+
+
+def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision) -> dict[str, NDArray[Any]]:
+    """The tensors that `tercet.models.graph` declares, by name, from those of model.safetensors."""
+    terms = weights["sparse.terms"].astype(np.int64)
+    columns = np.full(config.vocabulary_size, len(terms), np.int64)
+    columns[terms] = np.arange(len(terms))
+    ready: dict[str, NDArray[Any]] = {"sparse.columns": columns}
+    for name, tensor in weights.items():
+        if name == "sparse.terms":
+            continue
+        if tensor.dtype != np.float16:
+            ready[name] = tensor
+        elif precision == "int8" and name.endswith(".weight") and tensor.ndim == 2 and name != "sparse.bonus.weight":
+            integers, ready[f"{name}.scale"] = quantize_rows(tensor.T, bits=WEIGHT_BITS)
+            ready[name] = np.ascontiguousarray(integers.T)
+        else:
+            ready[name] = tensor.astype(np.float32)
+    rows, scales = weights["sparse.decoder.rows"][terms], weights["sparse.decoder.rows.scale"][terms]
+    for tile, start in enumerate(range(0, len(terms), TILE_TERMS)):
+        part = slice(start, start + TILE_TERMS)
+        name = f"sparse.decoder.{tile}.weight"
+        if precision == "int8":
+            ready[name] = np.ascontiguousarray(rows[part].T)
+            ready[f"{name}.scale"] = scales[part]
+        else:
+            ready[name] = np.ascontiguousarray(dequantize_rows(rows[part], scales[part]).T)
+    return ready
+
+
+def make_session(graph: bytes, weights: dict[str, NDArray[Any]]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Parallel over batches (see encode_documents), never inside one: two threads in one small product only wait.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), values)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,92 @@
+"""Three real sentence-transformers models with tiny seeded weights, saved to and loaded from folders."""
+
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+from tercet import HybridIndex
+from tercet.encoders.composed import ComposedEncoder
+from tests import tiny
+
+TEXTS = ["the cat sat on the mat", "heart attack treatment protocol", "rotate the keys of a vault"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    place = tmp_path_factory.mktemp("models")
+    trunk = str(tiny.write_trunk(place / "trunk"))
+    masked = str(tiny.write_trunk(place / "masked", masked_language_model=True))
+    transformer = Transformer(trunk)
+    SentenceTransformer(modules=[transformer, Pooling(32)]).save(str(place / "dense"))
+    sparse = SparseEncoder(modules=[Transformer(masked, transformer_task="fill-mask"), SpladePooling()])
+    sparse.save(str(place / "sparse"))
+    MultiVectorEncoder(trunk).save(str(place / "late"))
+    return {name: str(place / name) for name in ("dense", "sparse", "late")}
+
+
+@pytest.fixture(scope="module")
+def encoder(folders: dict[str, str]) -> ComposedEncoder:
+    return ComposedEncoder.load(**folders, device="cpu")
+
+
+def test_each_head_is_its_models_own_output(encoder: ComposedEncoder, folders: dict[str, str]) -> None:
+    dense = SentenceTransformer(folders["dense"], device="cpu").encode(TEXTS, normalize_embeddings=True)
+    sparse = SparseEncoder(folders["sparse"], device="cpu").encode_document(TEXTS, convert_to_sparse_tensor=False)
+    late = MultiVectorEncoder(folders["late"], device="cpu").encode_document(TEXTS)
+
+    for row, embedding in enumerate(encoder.encode_documents(TEXTS)):
+        assert embedding.dense == pytest.approx(dense[row], abs=1e-5)
+        weights = np.zeros(len(tiny.VOCABULARY), np.float32)
+        weights[embedding.sparse.indices] = embedding.sparse.values
+        assert weights == pytest.approx(sparse[row].numpy(), abs=1e-5)
+        assert embedding.multi_vector.vectors == pytest.approx(np.asarray(late[row]), abs=1e-5)
+
+
+def test_an_index_takes_it_like_any_encoder(encoder: ComposedEncoder) -> None:
+    index = HybridIndex.in_memory(encoder=encoder)
+    index.add(TEXTS)
+
+    assert index.search("heart attack treatment protocol", k=1)[0].text == TEXTS[1]
+    assert encoder.spec.vocabulary_size == len(tiny.VOCABULARY)
+    assert set(encoder.terms([5 + 32, len(tiny.VOCABULARY) - 1])) == {"a", tiny.VOCABULARY[-1]}
+
+
+def test_the_fingerprint_is_of_the_weights(encoder: ComposedEncoder, folders: dict[str, str]) -> None:
+    again = ComposedEncoder.load(**folders, device="cpu")
+    assert again.spec.fingerprint == encoder.spec.fingerprint
+    weight = next(again._dense.parameters())
+    weight.data += 1
+
+    other = ComposedEncoder(again._dense, again._sparse, again._late)
+    assert other.spec.fingerprint != encoder.spec.fingerprint
+
+
+def test_a_long_text_says_that_it_was_cut(encoder: ComposedEncoder) -> None:
+    short, long = encoder.encode_documents(["the cat", "the cat " * 60])
+
+    assert (short.truncated, long.truncated) == (False, True)
+
+
+def test_pickled_weights_are_refused(folders: dict[str, str], tmp_path: pathlib.Path) -> None:
+    import shutil
+
+    import torch
+
+    dense = shutil.copytree(folders["dense"], tmp_path / "dense")
+    names: Iterable[pathlib.Path] = list(dense.rglob("model.safetensors"))
+    for path in names:
+        torch.save({}, path.with_name("pytorch_model.bin"))
+        path.unlink()
+
+    with pytest.raises(OSError, match="safetensors"):
+        ComposedEncoder.load(dense=str(dense), sparse=folders["sparse"], late=folders["late"], device="cpu")
+
+
+def test_an_empty_query_is_an_error(encoder: ComposedEncoder) -> None:
+    with pytest.raises(ValueError, match="query is empty"):
+        encoder.encode_query(" ")

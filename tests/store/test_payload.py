@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from tercet.errors import StoreError
+from tercet.store.payload import (
+    document_of,
+    payload_of,
+    point_id,
+    presence_term,
+    range_key,
+    request_bytes,
+    split_by_bytes,
+    value_term,
+)
+from tests.store.samples import record, records
+
+
+def test_a_payload_shows_the_document_and_what_filters_ask() -> None:
+    payload = payload_of(record("a", text="t", metadata={"year": 2024, "ok": True, "made": "2024-05-01"}), "f1")
+
+    assert (payload["text"], payload["metadata"]) == ("t", {"year": 2024, "ok": True, "made": "2024-05-01"})
+    assert payload["tercet"]["terms"] == [
+        '["made", "2024-05-01"]', '["made"]', '["ok", true]', '["ok"]', '["year", 2024]', '["year"]',
+    ]  # fmt: skip
+    assert payload["tercet"]["numbers"] == {"year": [2024.0]}
+    assert payload["tercet"]["dates"] == {"made": ["2024-05-01T00:00:00.000000+00:00"]}
+    assert payload["tercet"]["encoder"] == "f1"
+
+
+def test_a_payload_gives_its_document_back() -> None:
+    original = record("a", text="t", metadata={"list": [1, {"b": None}]})
+
+    assert document_of(payload_of(original, "f1")) == original.document
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"text": "t", "metadata": {}}, {"text": "t", "tercet": "no"}])
+def test_a_payload_of_another_program_is_told(payload: dict[str, object] | None) -> None:
+    with pytest.raises(StoreError, match="tercet did not write it"):
+        document_of(payload)
+
+
+def test_point_ids_are_uuids_that_every_version_must_make_alike() -> None:
+    assert point_id("a") == "cd069314-53ba-55c7-af89-460850ac8590"
+    assert point_id("a") != point_id("a ")
+    assert uuid.UUID(point_id("any string: ü"))
+
+
+def test_terms_of_different_questions_differ() -> None:
+    terms = [
+        value_term("a", "b"),
+        value_term("a", "c"),
+        presence_term("a"),
+        value_term('a", "b', ""),
+        value_term("1", 1),
+    ]
+    terms += [value_term("a", 1), value_term("a", True), value_term("a", "1"), value_term("a", "x" * 500)]
+
+    assert len(set(terms)) == len(terms)
+    assert max(map(len, terms)) <= 128
+    assert value_term("a", 3.0) == value_term("a", 3)
+
+
+def test_range_keys_are_plain_and_distinct() -> None:
+    paths = ["a.b", "a_b", "a_2e_b", "a b", "é", 'a"b', "a[0]", "A.b"]
+
+    assert len({range_key(path) for path in paths}) == len(paths)
+    assert all(range_key(path).replace("_", "").isalnum() and range_key(path).isascii() for path in paths)
+
+
+def test_batches_stay_below_the_limit_and_keep_the_order() -> None:
+    stored = records(20)
+    limit = 3 * request_bytes(stored[0]) + 100
+
+    batches = list(split_by_bytes(stored, limit))
+
+    assert [r for batch in batches for r in batch] == stored
+    assert len(batches) > 5
+    assert all(sum(map(request_bytes, batch)) <= limit for batch in batches)
+
+
+def test_a_record_above_the_limit_goes_alone() -> None:
+    stored = records(3)
+
+    assert list(split_by_bytes(stored, 1)) == [[each] for each in stored]

@@ -1,0 +1,208 @@
+"""QdrantStore against the REST double: what is sent, what is refused, what is tried again."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from tercet.errors import CollectionMismatch, StoreError, StoreUnavailable
+from tercet.filters import parse_filter
+from tercet.store import qdrant
+from tercet.store.qdrant import QdrantStore
+from tests.store.rest_double import RestDouble
+from tests.store.samples import SPEC, query, record, records
+
+OTHER = replace(SPEC, name="other", fingerprint="tiny-2")
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdrant, "_PAUSES_SECONDS", (0, 0, 0))
+
+
+@pytest.fixture
+def store(double: RestDouble) -> Iterator[QdrantStore]:
+    with closing(QdrantStore.open(double.url, "kb", SPEC)) as store:
+        yield store
+
+
+def test_a_collection_opens_again_with_what_it_held(double: RestDouble, store: QdrantStore) -> None:
+    store.upsert(records(10))
+
+    with closing(QdrantStore.open(double.url, "kb", SPEC, create=False)) as again:
+        assert again.count() == 10
+
+
+def test_the_collection_is_made_for_late_interaction(double: RestDouble, store: QdrantStore) -> None:
+    client = QdrantClient(double.url, check_compatibility=False)
+    params = client.get_collection("kb").config.params
+    client.close()
+
+    assert isinstance(params.vectors, dict)
+    late = params.vectors["late"]
+    assert late.hnsw_config is not None
+    assert late.hnsw_config.m == 0
+    assert late.on_disk
+    assert late.datatype == models.Datatype.FLOAT16
+    assert late.multivector_config is not None
+    assert params.vectors["dense"].distance == models.Distance.COSINE
+    assert double.indexes == {"tercet.terms": "keyword"}
+
+
+def test_number_and_date_fields_are_indexed_once(double: RestDouble, store: QdrantStore) -> None:
+    for _ in range(2):
+        store.upsert([record("a", metadata={"year": 2024, "made": "2024-05-01"})])
+
+    assert double.indexes == {
+        "tercet.terms": "keyword",
+        "tercet.numbers.year": "float",
+        "tercet.dates.made": "datetime",
+    }
+    assert sum(path.endswith("/index") for path, _ in double.sizes) == 3
+    with closing(QdrantStore.open(double.url, "kb", SPEC)) as again:
+        again.upsert([record("b", metadata={"year": 2025})])
+    assert sum(path.endswith("/index") for path, _ in double.sizes) == 3
+
+
+@pytest.mark.parametrize("version", ["1.17.0", "1.15.5"])
+def test_another_models_collection_is_refused_and_both_are_named(version: str) -> None:
+    with RestDouble(version) as double:
+        with closing(QdrantStore.open(double.url, "kb", SPEC)) as store:
+            store.upsert(records(1))
+
+        with pytest.raises(CollectionMismatch, match=r"tiny-1.*'other'.*tiny-2"):
+            QdrantStore.open(double.url, "kb", OTHER)
+        QdrantStore.open(double.url, "kb", SPEC).close()
+
+
+def test_a_collection_of_other_vectors_is_refused(double: RestDouble, store: QdrantStore) -> None:
+    client = QdrantClient(double.url, check_compatibility=False)
+    client.create_collection("theirs", models.VectorParams(size=4, distance=models.Distance.DOT))
+    client.close()
+
+    with pytest.raises(CollectionMismatch, match="not a tercet index"):
+        QdrantStore.open(double.url, "theirs", SPEC)
+    with pytest.raises(CollectionMismatch, match="size 16, but 'tiny' makes size 32"):
+        QdrantStore.open(double.url, "kb", replace(SPEC, dense_dim=32))
+
+
+def test_no_collection_and_none_to_make_is_an_error(double: RestDouble) -> None:
+    with pytest.raises(StoreError, match="create=True"):
+        QdrantStore.open(double.url, "kb", SPEC, create=False)
+    assert not any(path.startswith("PUT") for path, _ in double.sizes)
+
+
+def test_a_server_that_is_too_old_is_told() -> None:
+    with RestDouble("1.9.2") as double, pytest.raises(StoreError, match=r"Qdrant 1\.9\.2, tercet needs 1\.12"):
+        QdrantStore.open(double.url, "kb", SPEC)
+
+
+def test_the_version_is_asked_once(double: RestDouble, store: QdrantStore) -> None:
+    store.upsert(records(3))
+    store.prefetch([query(0)], ["dense", "sparse"], limit=2)
+
+    assert store.describe()["engine"] == "qdrant 1.17.0"
+    assert sum(path == "GET /" for path, _ in double.sizes) == 1
+
+
+def test_both_prefetches_of_all_queries_are_one_request(double: RestDouble, store: QdrantStore) -> None:
+    store.upsert(records(30))
+    double.sizes.clear()
+
+    store.prefetch([query(0), query(1)], ["dense", "sparse"], limit=5, where=parse_filter({"lang": "en"}))
+
+    assert [path for path, _ in double.sizes] == ["POST /collections/kb/points/query/batch"]
+
+
+def test_upserts_are_split_by_bytes(double: RestDouble, store: QdrantStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdrant, "MAX_REQUEST_BYTES", 60_000)
+    wordy = [record(f"w{n}", text='"\u00e9\n' * 500, metadata={"note": "\u0001" * 300}) for n in range(20)]
+
+    store.upsert([*records(100), *wordy])
+
+    sizes = [size for path, size in double.sizes if path == "PUT /collections/kb/points"]
+    assert len(sizes) >= 4
+    assert max(sizes) <= 60_000
+    assert store.count() == 120
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_passing_failure_is_tried_again(double: RestDouble, store: QdrantStore, status: int) -> None:
+    double.failures = [status, status, status]
+    store.upsert(records(2))
+
+    double.failures = [status]
+    assert store.count() == 2
+
+
+def test_a_failure_that_lasts_is_told(double: RestDouble, store: QdrantStore) -> None:
+    double.failures = [503] * 4
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        store.count()
+    assert store.count() == 0
+
+
+def test_a_refusal_is_not_tried_again(double: RestDouble, store: QdrantStore) -> None:
+    double.failures = [403]
+    with pytest.raises(StoreError, match="403"):
+        store.count()
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("prefer_grpc", [False, True])
+def test_a_server_that_is_not_there_is_told(prefer_grpc: bool) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(StoreUnavailable, match=url):
+            QdrantStore.open(url, "kb", SPEC, prefer_grpc=prefer_grpc)
+
+
+def test_the_api_key_is_sent_and_never_shown(double: RestDouble, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.warns(UserWarning, match="insecure connection"):
+        store = QdrantStore.open(double.url.replace("//", "//user:pass@"), "kb", SPEC, api_key="k3y-0f-mine")
+    with closing(store):
+        double.failures = [503] * 4
+        with pytest.raises(StoreUnavailable) as failure:
+            store.count()
+        shown = [repr(store), str(store.describe()), str(failure.value), caplog.text]
+
+    assert double.api_keys == {"k3y-0f-mine"}
+    for text in shown:
+        assert "k3y-0f-mine" not in text
+        assert "pass" not in text
+
+
+def test_a_client_that_was_given_stays_open() -> None:
+    client = QdrantClient(":memory:")
+    QdrantStore.open(client, "kb", SPEC).close()
+
+    assert client.collection_exists("kb")
+    client.close()
+
+
+def test_a_collection_that_is_gone_is_told(double: RestDouble, store: QdrantStore) -> None:
+    client = QdrantClient(double.url, check_compatibility=False)
+    client.delete_collection("kb")
+    client.close()
+
+    with pytest.raises(StoreError, match="refused a request on 'kb'"):
+        store.upsert(records(1))
+
+
+def test_points_of_another_program_are_told(tmp_path: Path) -> None:
+    client = QdrantClient(":memory:")
+    store = QdrantStore.open(client, "kb", SPEC)
+    client.upsert("kb", [models.PointStruct(id=1, vector={}, payload={"text": "theirs"})])
+
+    with pytest.raises(StoreError, match="tercet did not write it"):
+        list(store.scroll())
+    client.close()
