@@ -27,9 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"store", "encoders.base", "errors", "filters", "types"},
     "models": {"models", "checkpoint", "runtime", "errors"},
     "index": {"encoders.base", "store.base", "errors", "filters", "fusion", "plan", "progress", "types"},
+    "ingest": {"index", "reading", "types"},
     "demo": {"index", "reading", "display", "plan", "types", "errors"},
     "display": {"reading", "types", "plan"},
-    "cli": {"index", "reading", "demo", "display", "plan", "types", "errors"},
+    "cli": {"index", "ingest", "reading", "demo", "display", "plan", "types", "errors"},
 }
 #: What `HybridIndex.open` and its siblings choose between, inside functions: the one place that knows implementations.
 CHOSEN_WHEN_OPENED = {"index": {"encoders.mini", "store.edge", "store.memory", "store.qdrant"}}

@@ -19,8 +19,8 @@ from tercet.errors import TercetError
 # Only what every command needs is imported here: `tercet --help` should not wait for an engine and a model.
 if TYPE_CHECKING:
     from tercet.index import HybridIndex
-    from tercet.reading import Skip
-    from tercet.types import AddReport, Hit
+    from tercet.ingest import IngestReport
+    from tercet.types import Hit
 
 
 class _Commands(typer.core.TyperGroup):
@@ -109,7 +109,8 @@ def index(
 ) -> None:
     """Index files: .md .txt .rst .html are cut into passages, .jsonl and .csv hold a document a line.
 
-    What is stored unchanged is not indexed again, so an interrupted run is finished by running it again.
+    What is stored unchanged is not indexed again, so an interrupted run is finished by running it again. Passages that
+    a file no longer has are removed; those of a deleted file stay (tercet delete --where source=docs/old.md).
 
     [bold]tercet index docs/[/]
 
@@ -117,24 +118,24 @@ def index(
 
     [bold]zcat corpus.jsonl.gz | tercet index - --url http://localhost:6333[/]
     """
-    from tercet.reading import read_documents
+    from tercet.ingest import index_paths
     from tercet.reading.passages import DEFAULT_MAX_WORDS
 
-    skips: list[Skip] = []
-    documents = read_documents(
-        paths,
-        max_words=DEFAULT_MAX_WORDS if max_words is None else max_words,
-        text_column=text_column,
-        on_skip=None if strict else skips.append,
-    )
     with _open(context, into, url, collection, create=True) as opened:
-        report = opened.add(documents, on_error="raise" if strict else "skip")
+        ingested = index_paths(
+            opened,
+            paths,
+            max_words=DEFAULT_MAX_WORDS if max_words is None else max_words,
+            text_column=text_column,
+            on_error="raise" if strict else "skip",
+        )
+    report = ingested.added
     if as_json:
-        _print_json(_report_to_dict(report, skips))
+        _print_json(_report_to_dict(ingested))
     else:
         from tercet.display import show_report
 
-        show_report(_console(), report, skips)
+        show_report(_console(), report, ingested.skips, removed=len(ingested.removed))
     if not (report.added or report.updated or report.skipped):
         raise ValueError(f"no document was found in {', '.join(paths)}")
 
@@ -301,11 +302,13 @@ def _scalar(text: str) -> str | int | float | bool:
     return value if isinstance(value, str | int | float | bool) else text
 
 
-def _report_to_dict(report: AddReport, skips: Sequence[Skip]) -> dict[str, Any]:
+def _report_to_dict(ingested: IngestReport) -> dict[str, Any]:
+    report, skips = ingested.added, ingested.skips
     return {
         "added": len(report.added),
         "updated": len(report.updated),
         "unchanged": len(report.skipped),
+        "removed": len(ingested.removed),
         "truncated": len(report.truncated),
         "failed": [asdict(failure) for failure in report.failed],
         "unreadable": [{"source": skip.source, "reason": skip.reason} for skip in skips if skip.is_problem],

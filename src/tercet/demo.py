@@ -14,7 +14,7 @@ from tercet.reading import read_standard_library
 
 #: Asked in words that the answers mostly do not use.
 QUESTIONS = (
-    "turn a date string into a datetime",
+    "find words that are spelled almost the same",
     "run a shell command and capture its output",
     "keep only the most recently used results of a function",
     "compare two files and show the differences",
@@ -34,7 +34,7 @@ def run_demo(index: HybridIndex, console: Console, *, modules: Collection[str] |
     indexing_seconds = time.perf_counter() - started
     if not (report.added or report.updated or report.skipped):
         raise ValueError(f"no documented modules among {', '.join(modules or ())}; name some as json or urllib.request")
-    show_report(console, report, [])
+    show_report(console, report)
 
     index.search(QUESTIONS[0])  # the first query also pays for opening the engine's files
     search_seconds = 0.0

@@ -74,9 +74,9 @@ def _term_table(hit: Hit) -> Table:
     return table
 
 
-def show_report(console: Console, report: AddReport, skips: Sequence[Skip]) -> None:
+def show_report(console: Console, report: AddReport, skips: Sequence[Skip] = (), *, removed: int = 0) -> None:
     """What was indexed, what failed (by name), and what was passed over (by reason)."""
-    console.print(plain(report, "bold"))
+    console.print(plain(f"{report}, {removed:,} removed" if removed else report, "bold"))
     show_failures(
         console, "failed", [f"{failure.id or failure.position}: {failure.reason}" for failure in report.failed]
     )

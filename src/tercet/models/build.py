@@ -166,7 +166,10 @@ def main(
 ) -> None:
     """Remake the shipped checkpoint from data and packages."""
     work.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.StreamHandler(), logging.FileHandler(work / "build.log", mode="w", encoding="utf-8")]
+    handlers: list[logging.Handler] = [
+        logging.StreamHandler(),
+        logging.FileHandler(work / "build.log", mode="w", encoding="utf-8"),
+    ]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
     build(data, out, work, BuildPlan(seed=seed, distillation=DistillationPlan(steps=steps, seed=seed)))
 
