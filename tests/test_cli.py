@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tercet.cli import app
+from tercet.errors import StoreError
+from tercet.store.edge import EdgeStore
+from tercet.types import Document, Record
 from tests.toys import ToyEncoder
 
 Run = Callable[..., Any]
@@ -57,6 +61,14 @@ def own_index(run: Run, tmp_path: Path) -> Run:
     """As `indexed`, for tests that change the index."""
     index_two_files(tmp_path)
     return run
+
+
+def poison(encoder: ToyEncoder) -> Record:
+    """What `SparseVector` refuses to be: more indices than values, at which the engine panics and its log breaks."""
+    [embedding] = encoder.encode_documents(["rotate the keys"])
+    object.__setattr__(embedding.sparse, "values", embedding.sparse.values[:1])
+    document = Document("rotate the keys")
+    return Record(document, embedding, document.content_hash())
 
 
 def ids_found(result: Any) -> list[str]:
@@ -146,6 +158,16 @@ def test_search_filters_by_metadata(indexed: Run, where: list[str]) -> None:
     assert ids_found(indexed("search", "keys", "--json", *where)) == ["docs/roles.md#roles/1"]
 
 
+def test_a_condition_matches_the_cells_of_a_csv_which_are_strings(run: Run) -> None:
+    Path("a.csv").write_text("id,text,year,flag\na,keys,2024,true\nb,keys,2025,false\n")
+    Path("b.jsonl").write_text('{"id": "c", "text": "keys", "year": 2024, "flag": true}\n')
+    run("index", "a.csv", "b.jsonl")
+
+    assert sorted(ids_found(run("search", "keys", "--json", "--where", "year=2024"))) == ["a", "c"]
+    assert sorted(ids_found(run("search", "keys", "--json", "--where", "flag=true"))) == ["a", "c"]
+    assert ids_found(run("search", "keys", "--json", "--where", "year=NaN")) == []
+
+
 def test_a_quoted_number_stays_a_string(indexed: Run) -> None:
     assert ids_found(indexed("search", "keys", "--json", "--where", 'start="9"')) == []
 
@@ -172,7 +194,7 @@ def test_what_a_document_says_is_shown_and_not_obeyed(run: Run) -> None:
 def test_info_tells_the_model_and_the_size(indexed: Run) -> None:
     information = json.loads(indexed("info", "--json").stdout)
 
-    assert (information["model"], information["documents"]) == ("toy", 3)
+    assert (information["encoder"], information["documents"]) == ("toy", 3)
     assert "toy" in indexed("info").stdout
 
 
@@ -197,10 +219,61 @@ def test_compact_keeps_every_document(own_index: Run) -> None:
     assert json.loads(own_index("info", "--json").stdout)["documents"] == 3
 
 
+def test_files_that_all_fail_are_not_called_missing(run: Run) -> None:
+    Path("latin.txt").write_bytes(b"caf\xe9")
+
+    result = run("index", "latin.txt")
+
+    assert result.exit_code == 1
+    assert "error: no document could be indexed of what was found in latin.txt" in result.stderr
+
+
+def test_index_of_a_file_that_was_emptied_succeeds(run: Run) -> None:
+    Path("a.txt").write_text("Rotate keys daily.")
+    run("index", "a.txt")
+    Path("a.txt").write_text("")
+
+    result = run("index", "a.txt")
+
+    assert (result.exit_code, "1 removed" in result.stdout) == (0, True)
+
+
+def test_root_names_files_relative_to_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("keys")
+    run("index", "docs", "--root", "docs")
+
+    assert ids_found(run("search", "keys", "--json")) == ["a.txt#1"]
+
+
+def test_repair_leaves_an_index_that_opens_as_it_is(own_index: Run) -> None:
+    result = own_index("repair", "kb", "--yes")
+
+    assert result.stdout == "nothing to repair: kb opens\n"
+    assert json.loads(own_index("info", "--json").stdout)["documents"] == 3
+
+
+def test_repair_asks_first_and_then_makes_the_index_open_again(own_index: Run) -> None:
+    encoder = ToyEncoder()
+    with closing(EdgeStore.open("kb", encoder.spec)) as store, pytest.raises(StoreError):
+        store.upsert([poison(encoder)])
+    assert own_index("search", "vault").exit_code == 1
+
+    declined = own_index("repair", "kb", stdin="n\n")
+    assert (declined.exit_code, "may be lost" in declined.stderr) == (1, True)
+    assert own_index("search", "vault").exit_code == 1
+
+    accepted = own_index("repair", "kb", "--yes")
+    assert (accepted.exit_code, accepted.stdout.startswith("repaired; the damaged part lies at")) == (0, True)
+    assert ids_found(own_index("search", "vault", "--json", "-k", "1")) == ["docs/keys.md#storage/1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search", "keys", "--in", "nowhere"], "there is no index at"),
+        (["search", "keys", "--in", "nowhere"], "no index at nowhere; make one with: tercet index PATH --into nowhere"),
+        (["info", "--in", "docs"], "no index at docs; make one with: tercet index PATH --into docs"),
+        (["repair", "nowhere", "--yes"], "there is no index at"),
         (["search", " "], "the query is empty"),
         (["search", "keys", "-k", "0"], "k must be a whole number of at least 1, got 0"),
         (["search", "keys", "--where", '{"start": {"near": 1}}'], "near"),

@@ -1,11 +1,15 @@
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tercet import Document, HybridIndex
 from tercet.errors import InvalidFilter
 from tercet.filters import AnyOf, matches, parse_filter
+from tests.toys import ToyEncoder
 
+TEN_UTC = datetime.datetime(2024, 5, 1, 10, tzinfo=datetime.UTC)
 ADA = {
     "lang": "en",
     "year": 2024,
@@ -43,6 +47,14 @@ ADA = {
         ({"author.born": {"lt": "1900-01-01"}}, True),
         ({"updated": {"gte": datetime.datetime(2024, 5, 1, 10, tzinfo=datetime.UTC)}}, True),
         ({"updated": {"gt": "2024-05-01T10:00:00"}}, False),
+        ({"updated": TEN_UTC}, True),
+        ({"updated": {"eq": TEN_UTC.astimezone(datetime.timezone(datetime.timedelta(hours=9)))}}, True),
+        ({"updated": {"ne": TEN_UTC}}, False),
+        ({"updated": {"in": ["soon", TEN_UTC]}}, True),
+        ({"updated": {"nin": ["soon", TEN_UTC]}}, False),
+        ({"updated": [TEN_UTC + datetime.timedelta(seconds=1)]}, False),
+        ({"updated": "2024-05-01T10:00:00Z"}, False),
+        ({"author.born": datetime.date(1815, 12, 10)}, True),
         ({"reviews.by": "Mary"}, True),
         ({"lang": {"exists": True}}, True),
         ({"empty": {"exists": True}}, False),
@@ -74,8 +86,16 @@ def test_a_filter_means_what_it_says(where: dict[str, Any], expected: bool) -> N
         ({"and": {"lang": "en"}}, "takes a list"),
         ({"or": []}, "takes a list"),
         ({"not": [{"lang": "en"}]}, "each a dict"),
-        ({"a..b": 1}, "metadata key"),
-        ({3: 1}, "metadata key"),
+        ({"a..b": 1}, "'a..b'; metadata under an empty key, .* store them under another key"),
+        ({"": 1}, "metadata under an empty key"),
+        ({".a": 1}, "metadata under an empty key"),
+        ({"and": "x"}, "metadata under a key of that name cannot be filtered"),
+        ({"not": "x"}, "metadata under a key of that name cannot be filtered"),
+        ({3: 1}, "a str, got int"),
+        ({"n": 10**5000}, "a number beyond all floats"),
+        ({"n": {"gte": 10**5000}}, "a number beyond all floats"),
+        ({"n": {"in": [float("nan")]}}, "a finite number"),
+        ({"day": datetime.datetime.min.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=1)))}, "equality on"),
         ({"lang": {"in": "en"}}, "a list of at least one"),
         ({"lang": object()}, "use a str"),
     ],
@@ -85,5 +105,14 @@ def test_a_filter_that_cannot_be_read_says_why(where: Any, message: str) -> None
         parse_filter(where)
 
 
-def test_a_date_is_compared_as_iso_text() -> None:
-    assert parse_filter({"day": datetime.date(2024, 5, 1)}) == AnyOf("day", ("2024-05-01",))
+def test_a_nested_key_may_have_the_name_of_a_joint() -> None:
+    assert parse_filter({"logic.and": 1}) == AnyOf("logic.and", (1,))
+
+
+def test_an_engine_finds_a_datetime_however_it_is_written(toy_encoder: ToyEncoder, tmp_path: Path) -> None:
+    written = {"z": "2024-05-01T10:00:00Z", "plus": "2024-05-01T12:00:00+02:00", "later": "2024-05-01T10:00:01Z"}
+    with HybridIndex.open(tmp_path / "kb", encoder=toy_encoder) as index:
+        index.add(Document("words", id, {"made": made}) for id, made in written.items())
+
+        assert {document.id for document in index.scroll({"made": TEN_UTC})} == {"z", "plus"}
+        assert {document.id for document in index.scroll({"made": {"ne": TEN_UTC}})} == {"later"}

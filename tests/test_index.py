@@ -1,14 +1,16 @@
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from tercet import Document, HybridIndex, SearchPlan
-from tercet.errors import CollectionMismatch, InvalidDocument, InvalidFilter, StageMissing
+from tercet.errors import CollectionMismatch, InvalidDocument, InvalidFilter
 from tercet.fusion import reciprocal_rank_fusion
 from tercet.index import ADD_BATCH
+from tercet.store.memory import MemoryStore
+from tercet.types import Record
 from tests.toys import ToyEncoder
 
 TEXTS = {
@@ -106,10 +108,6 @@ class TestSearch:
 
         assert len(index.search("rotate", plan=SearchPlan(threshold=best))) == 1
 
-    def test_a_threshold_on_a_stage_that_is_left_out_says_so(self, index: HybridIndex) -> None:
-        with pytest.raises(StageMissing, match="'late'"):
-            index.search("cat", plan=SearchPlan(stages=("dense",), threshold={"late": 1}))
-
     def test_rankings_hold_every_stage_in_its_order(self, index: HybridIndex) -> None:
         plan = SearchPlan(k=1)
         trace = index.rankings(["vault keys"], plan=plan)[0]
@@ -125,14 +123,45 @@ class TestSearch:
 
         assert len(index.search("shared", k=250)) == 250
 
+    def test_a_larger_k_keeps_the_rest_of_the_indexs_plan(self, toy_encoder: ToyEncoder) -> None:
+        plan = SearchPlan(k=2, prefetch_k=5, rerank_k=5, stages=("sparse",))
+        index = HybridIndex.in_memory(encoder=toy_encoder, plan=plan)
+        index.add(f"word{number} shared" for number in range(30))
+
+        hits = index.search("shared", k=20)
+        assert len(hits) == 20
+        assert {stage.stage for hit in hits for stage in hit.stages} == {"sparse", "fused"}
+
+    def test_a_stage_of_weight_0_brings_no_documents(self, index: HybridIndex) -> None:
+        plan = SearchPlan(weights={"dense": 0, "sparse": 1, "late": 0})
+
+        assert {hit.id for hit in index.search("rotate", plan=plan)} == {"keys"}
+
     def test_a_plan_given_by_hand_does_not_grow_in_secret(self, index: HybridIndex) -> None:
         with pytest.raises(ValueError, match="pool of 5"):
             index.search("cat", k=6, plan=SearchPlan(k=5, rerank_k=5))
 
-    @pytest.mark.parametrize("query", ["", " \n"])
-    def test_an_empty_query_is_an_error(self, index: HybridIndex, query: str) -> None:
-        with pytest.raises(ValueError, match="query is empty"):
+    @pytest.mark.parametrize(
+        ("query", "message"),
+        [
+            ("", "query is empty"),
+            (" \n", "query is empty"),
+            ("a \ud800", "lone surrogate at character 2"),
+            (None, "NoneType"),
+        ],
+    )
+    def test_what_is_no_query_is_an_error(self, index: HybridIndex, query: Any, message: str) -> None:
+        with pytest.raises((ValueError, TypeError), match=message):
             index.search(query)
+
+    def test_one_str_is_not_many_queries(self, index: HybridIndex) -> None:
+        with pytest.raises(TypeError, match="got one str"):
+            index.search_many("cat")
+
+    @pytest.mark.parametrize("k", [0, -1, 2.5, "5", True])
+    def test_an_impossible_k_is_an_error(self, index: HybridIndex, k: Any) -> None:
+        with pytest.raises((ValueError, TypeError), match="k"):
+            index.search("cat", k=k)
 
     def test_an_unreadable_filter_is_an_error(self, index: HybridIndex) -> None:
         with pytest.raises(InvalidFilter, match="gtee"):
@@ -213,13 +242,42 @@ class TestAdd:
         index = HybridIndex.in_memory(encoder=toy_encoder)
 
         def endless() -> Iterator[str]:
-            for number in range(2 * ADD_BATCH):
+            for number in range(2 * ADD_BATCH + 7):
                 yield f"text {number}"
             raise OSError("the source broke off")
 
         with pytest.raises(OSError, match="broke off"):
             index.add(endless())
-        assert index.count() == 2 * ADD_BATCH
+        assert index.count() == 2 * ADD_BATCH + 7
+
+    def test_a_source_that_fills_one_dict_again_and_again_is_no_surprise(self, toy_encoder: ToyEncoder) -> None:
+        index = HybridIndex.in_memory(encoder=toy_encoder)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            row: dict[str, Any] = {"metadata": {}}
+            for number in range(3):
+                row["id"], row["text"] = str(number), f"text {number}"
+                row["metadata"]["number"] = number
+                yield row
+
+        index.add(rows())
+        assert [document.metadata["number"] for document in index.get(["0", "1", "2"])] == [0, 1, 2]
+
+    def test_a_document_that_the_engine_cannot_hold_leaves_the_others(
+        self, index: HybridIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        upsert = index.store.upsert
+
+        def choosy(records: Sequence[Record]) -> None:
+            if any(record.document.id == "huge" for record in records):
+                raise InvalidDocument("its multi-vector is too large")
+            upsert(records)
+
+        monkeypatch.setattr(index.store, "upsert", choosy)
+        report = index.add([Document("one", "1"), Document("too much", "huge"), Document("two", "2")])
+
+        assert report.added == ("1", "2")
+        assert [(failure.position, failure.id) for failure in report.failed] == [(1, "huge")]
 
     def test_a_text_longer_than_the_model_reads_is_named(self) -> None:
         index = HybridIndex.in_memory(encoder=ToyEncoder(max_document_tokens=4))
@@ -253,7 +311,7 @@ class TestTheRest:
         assert {document.id for document in index.scroll({"animal": False})} == {"keys", "vault"}
 
     def test_info_names_model_and_size(self, index: HybridIndex) -> None:
-        assert index.info()["model"] == "toy"
+        assert index.info()["encoder"] == "toy"
         assert index.info()["documents"] == 4
 
 
@@ -271,7 +329,22 @@ class TestOpen:
         with pytest.raises(CollectionMismatch, match="toy"):
             HybridIndex.open(tmp_path / "kb", encoder=ToyEncoder(fingerprint="toy-2"))
 
-    @pytest.mark.parametrize("place", [{}, {"path": "kb", "url": "http://localhost:6333"}])
-    def test_a_place_is_a_path_or_a_url(self, place: dict[str, str]) -> None:
-        with pytest.raises(ValueError, match="one of them"):
-            HybridIndex.open(**place)  # type: ignore[arg-type]
+    @pytest.mark.parametrize(
+        ("place", "message"),
+        [
+            ({}, "one of them"),
+            ({"path": "kb", "url": "http://localhost:6333"}, "one of them"),
+            ({"path": "http://localhost:6333"}, "url="),
+            ({"path": ":memory:"}, "in_memory"),
+            ({"path": "kb", "api_key": "secret"}, "api_key belong to a server"),
+            ({"url": "http://localhost:6333", "hnsw": True}, "hnsw belongs to a directory"),
+        ],
+    )
+    def test_a_place_is_a_path_or_a_url(self, place: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message) as raised:
+            HybridIndex.open(**place)
+        assert "secret" not in str(raised.value)
+
+    def test_a_store_of_another_encoder_is_refused(self, toy_encoder: ToyEncoder) -> None:
+        with pytest.raises(CollectionMismatch, match="open the store with"):
+            HybridIndex(MemoryStore(toy_encoder.spec), ToyEncoder(fingerprint="toy-2"))

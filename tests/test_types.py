@@ -1,24 +1,40 @@
 import math
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tercet.errors import InvalidDocument
+from tercet.store.edge import EdgeStore
 from tercet.types import (
+    MAX_METADATA_BYTES,
+    MAX_METADATA_DEPTH,
     MAX_TEXT_BYTES,
     Document,
     Embedding,
     Hit,
     MultiVector,
+    Record,
     SparseVector,
     StageScore,
     TermMatch,
     ranked,
 )
+from tests.toys import ToyEncoder
 
 
 def sparse(indices: list[int], values: list[float]) -> SparseVector:
     return SparseVector(np.array(indices), np.array(values, np.float32))
+
+
+def nested(levels: int, kind: type) -> dict[str, Any]:
+    """Metadata of so many levels, the outermost dict being the first."""
+    value: Any = 1
+    for _ in range(levels - 1):
+        value = {"a": value} if kind is dict else [value]
+    return {"a": value}
 
 
 class TestDocument:
@@ -42,15 +58,62 @@ class TestDocument:
             ("a", {"x": math.nan}, "'x' of document 'd' is nan"),
             ("a", {"x": [1, {"y": math.inf}]}, r"'x\[1\].y' of document 'd' is inf"),
             ("a", {"x": {1, 2}}, "is a set"),
-            ("a", {1: 2}, "keys of document 'd' must be str"),
+            ("a", {1: 2}, "metadata key of document 'd' must be a str, got int"),
             ("a", {"x": {"y": "\udfff"}}, "lone surrogate"),
             ("a", {"x": 2**63}, "64 bits"),
+            ("a", {"x": 10**5000}, "64 bits"),
+            ("a", {10**5000: 1}, "must be a str, got int"),
+            ("a", {"x": "é" * (MAX_METADATA_BYTES // 2)}, "1,048,585 bytes of metadata, at most 1,048,576"),
             ("a", [("x", 1)], "must be a dict, got list"),
         ],
     )
     def test_what_cannot_be_indexed_says_why(self, text: object, metadata: object, message: str) -> None:
         with pytest.raises(InvalidDocument, match=message):
             Document(text, "d", metadata)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("kind", [dict, list])
+    @pytest.mark.parametrize("levels", [MAX_METADATA_DEPTH + 1, 3000])
+    def test_metadata_nested_too_deeply_are_refused(self, levels: int, kind: type) -> None:
+        with pytest.raises(InvalidDocument, match="more than 64 deep"):
+            Document("a", "d", nested(levels, kind))
+
+    def test_metadata_that_hold_themselves_are_refused(self) -> None:
+        metadata: dict[str, Any] = {}
+        metadata["self"] = metadata
+
+        with pytest.raises(InvalidDocument, match="hold themselves"):
+            Document("a", "d", metadata)
+
+    @pytest.mark.parametrize("kind", [dict, list])
+    def test_the_deepest_metadata_come_back_from_an_index_that_is_opened_again(
+        self, tmp_path: Path, toy_encoder: ToyEncoder, kind: type
+    ) -> None:
+        document = Document("a", "d", nested(MAX_METADATA_DEPTH, kind))
+        with closing(EdgeStore.open(tmp_path / "kb", toy_encoder.spec)) as store:
+            [embedding] = toy_encoder.encode_documents(["a"])
+            store.upsert([Record(document, embedding, document.content_hash())])
+
+        with closing(EdgeStore.open(tmp_path / "kb", toy_encoder.spec)) as store:
+            assert store.retrieve(["d"]) == {"d": document}
+
+    def test_metadata_up_to_the_limit_are_kept(self) -> None:
+        metadata = {"x": "y" * (MAX_METADATA_BYTES - len('{"x": ""}'))}
+
+        assert Document("a", "d", metadata).metadata == metadata
+
+    def test_what_happens_to_the_callers_metadata_changes_no_document(self) -> None:
+        metadata: dict[str, Any] = {"page": 1, "author": {"names": ["Ada"]}}
+        document = Document("a", "d", metadata)
+        metadata["page"] = 2
+        metadata["author"]["names"].append("Mary")
+
+        assert document.metadata == {"page": 1, "author": {"names": ["Ada"]}}
+
+    def test_tuples_of_metadata_become_lists_as_in_json(self) -> None:
+        assert Document("a", metadata={"x": (1, (2,))}) == Document("a", metadata={"x": [1, [2]]})
+
+    def test_documents_can_stand_in_a_set(self) -> None:
+        assert len({Document("a", metadata={"x": [1]}), Document("a", metadata={"x": [1]}), Document("b")}) == 2
 
 
 class TestVectors:

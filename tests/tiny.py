@@ -74,9 +74,15 @@ def heads(trunk: BertModel) -> tuple[SparseHead, LateHead]:
     return sparse, late
 
 
-def write_tiny_checkpoint(folder: Path, trunk: Path) -> Checkpoint:
+def write_tiny_checkpoint(folder: Path, trunk: Path, *, config_from: Path | None = None) -> Checkpoint:
     sparse, late = heads(BertModel.from_pretrained(trunk))
     texts = [" ".join(WORDS[start : start + 9]) for start in range(0, len(WORDS), 3)]
     return write_checkpoint(
-        folder, name="tiny", trunk=trunk, sparse=sparse, late=late, calibration=texts, card="A test's model.\n"
+        folder,
+        name="tiny",
+        trunk=config_from or trunk,
+        sparse=sparse,
+        late=late,
+        calibration=texts,
+        card="A test's model.\n",
     )

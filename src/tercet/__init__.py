@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from tercet.errors import TercetError
     from tercet.index import HybridIndex
     from tercet.plan import SearchPlan
-    from tercet.types import AddReport, Document, Hit, StageScore, TermMatch
+    from tercet.types import AddReport, Document, Failure, Hit, StageScore, TermMatch
 
 __version__ = "0.1.0"
 __all__ = [
     "AddReport",
     "Document",
+    "Failure",
     "Hit",
     "HybridIndex",
     "SearchPlan",
@@ -27,6 +28,7 @@ __all__ = [
 _HOMES = {
     "AddReport": "tercet.types",
     "Document": "tercet.types",
+    "Failure": "tercet.types",
     "Hit": "tercet.types",
     "HybridIndex": "tercet.index",
     "SearchPlan": "tercet.plan",

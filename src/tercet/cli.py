@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 import tercet
-from tercet.errors import TercetError
+from tercet.errors import StoreError, TercetError
 
 # Only what every command needs is imported here: `tercet --help` should not wait for an engine and a model.
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ Where = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE|JSON",
-        help="Only documents whose metadata match: lang=en, or year=2024, or "
+        help="Only documents whose metadata match: lang=en, or year=2024 (as number or text), or "
         '\'{"year": {"gte": 2024}, "lang": ["en", "de"]}\'. Given several times, all must match.',
     ),
 ]
@@ -98,6 +99,13 @@ def index(
     into: Into = DEFAULT_INDEX,
     url: Url = None,
     collection: Collection = "tercet",
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Name files by their path below this folder, all others by their absolute path. "
+            "It is the folder that --into stands in; with --url there is none."
+        ),
+    ] = None,
     text_column: Annotated[
         str | None, typer.Option(help="The CSV column or JSONL key that holds the text, where it is not found by name.")
     ] = None,
@@ -125,19 +133,22 @@ def index(
         ingested = index_paths(
             opened,
             paths,
+            root=root,
             max_words=DEFAULT_MAX_WORDS if max_words is None else max_words,
             text_column=text_column,
             on_error="raise" if strict else "skip",
         )
-    report = ingested.added
+    report = ingested.indexed
     if as_json:
         _print_json(_report_to_dict(ingested))
     else:
         from tercet.display import show_report
 
         show_report(_console(), report, ingested.skips, removed=len(ingested.removed))
-    if not (report.added or report.updated or report.skipped):
-        raise ValueError(f"no document was found in {', '.join(paths)}")
+    if not (report.added or report.updated or report.skipped or ingested.removed):
+        failed = report.failed or any(skip.is_problem for skip in ingested.skips)
+        verb = "could be indexed of what was found" if failed else "was found"
+        raise ValueError(f"no document {verb} in {', '.join(paths)}")
 
 
 @app.command()
@@ -245,6 +256,35 @@ def compact(
 
 
 @app.command()
+def repair(
+    place: Annotated[Path, typer.Argument(metavar="PATH", help="The index's directory.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Make an index open again that was damaged: copy what can be read of it, and keep the damaged part beside it.
+
+    Documents that were written shortly before the damage, and not flushed, may be lost: index the same files again, and
+    those that are missing are added. It takes as long as writing all documents once, and meanwhile up to three times
+    the disk. An index that opens is left as it is.
+    """
+    from tercet.store.edge import EdgeStore
+
+    if not yes:
+        typer.echo(
+            f"What can be read of {place} is copied; documents that were not flushed before the damage may be lost.",
+            err=True,
+        )
+        typer.confirm("Repair it?", abort=True, err=True)
+    aside = EdgeStore.repair(place)
+    if aside is None:
+        typer.echo(f"nothing to repair: {place} opens")
+    else:
+        typer.echo(
+            f"repaired; the damaged part lies at {aside}, delete it when nothing is missing. "
+            f"To add what was not flushed: tercet index PATH --into {place}"
+        )
+
+
+@app.command()
 def demo(
     context: typer.Context,
     into: Into = Path("tercet-demo"),
@@ -268,6 +308,11 @@ def _open(context: typer.Context, path: Path, url: str | None, collection: str, 
     # Who calls the app from Python may pass an encoder as the context's object; the shell gets the shipped one.
     encoder = context.obj
     if url is None:
+        from tercet.store.manifest import MANIFEST
+
+        # The library's own message speaks of an argument, which no one has here.
+        if not create and not (path.expanduser() / MANIFEST).exists():
+            raise StoreError(f"there is no index at {path}; make one with: tercet index PATH --into {path}")
         return HybridIndex.open(path, encoder=encoder, create=create)
     api_key = os.environ.get("QDRANT_API_KEY")
     return HybridIndex.open(url=url, collection=collection, api_key=api_key, encoder=encoder, create=create)
@@ -290,20 +335,26 @@ def _condition(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise typer.BadParameter(f"--where takes KEY=VALUE or a JSON object, got {text!r}")
-    return {key.strip(): _scalar(value)}
+    return {key.strip(): {"in": _spellings(value)}}
 
 
-def _scalar(text: str) -> str | int | float | bool:
-    """2024 is a number and true a truth value, as in JSON; all else, and what stands in double quotes, is a string."""
+def _spellings(text: str) -> list[str | int | float | bool]:
+    """The values that a text may mean: 2024 a number or a string, as a CSV holds it, and "2024" in quotes a string."""
     try:
         value = json.loads(text)
     except ValueError:
-        return text
-    return value if isinstance(value, str | int | float | bool) else text
+        return [text]
+    match value:
+        case str():
+            return [value]
+        case int() | float() if abs(value) <= sys.float_info.max:  # not NaN, which JSON has none of; True is 1 here
+            return [value, text]
+        case _:
+            return [text]
 
 
 def _report_to_dict(ingested: IngestReport) -> dict[str, Any]:
-    report, skips = ingested.added, ingested.skips
+    report, skips = ingested.indexed, ingested.skips
     return {
         "added": len(report.added),
         "updated": len(report.updated),

@@ -8,7 +8,6 @@
     │   ├── StoreReadOnly       the directory cannot be written
     │   ├── StoreFull           too little disk is left to write safely
     │   └── StoreUnavailable    the server does not answer (the client's error is the cause)
-    ├── StageMissing            the plan asks for a stage that this index does not hold
     ├── InvalidDocument         also a ValueError: a document that can never be indexed
     ├── InvalidFilter           also a ValueError: a filter that cannot be read
     ├── UnreadableFile          also a ValueError: a file that cannot be turned into documents
@@ -50,10 +49,6 @@ class StoreFull(StoreError):
 
 class StoreUnavailable(StoreError):
     """The server does not answer."""
-
-
-class StageMissing(TercetError):
-    """The plan asks for a stage that this index does not hold."""
 
 
 class InvalidDocument(TercetError, ValueError):

@@ -2,17 +2,21 @@
 
 {"lang": "en"}                                  equal; where the metadata holds a list, any element may match
 {"lang": ["en", "de"]}                          one of these, the same as {"lang": {"in": ["en", "de"]}}
+{"made": datetime.date(2024, 5, 1)}             the same instant, however it is written; a day is its midnight in UTC
 {"year": {"gte": 2024, "lt": 2026}}             gt, gte, lt, lte: numbers, or dates as ISO 8601 text or datetime
 {"lang": {"ne": "en"}}, {"lang": {"nin": [..]}} not equal; a document without the key matches
 {"reviewer": {"exists": True}}                  the key is there and neither null nor an empty list
 {"author.name": "Ada"}                          a nested key; a key that itself holds a dot is reached the same way
 {"and": [f, g]}, {"or": [f, g]}, {"not": f}     several keys in one dict are joined by and
+
+Text equals text letter by letter, "2024-05-01T10:00Z" is not "2024-05-01T10:00+00:00"; a datetime equals both.
+Metadata may hold any key. Those that no filter can name: "and", "or" and "not" outermost, an empty one, and one that
+begins or ends with a dot or holds two in a row.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +85,7 @@ Filter: TypeAlias = AnyOf | Between | Exists | And | Or | Not
 _RANGE = ("gt", "gte", "lt", "lte")
 _OPERATORS = ("eq", "ne", "in", "nin", *_RANGE, "exists")
 _JOINTS = ("and", "or", "not")
+_RESERVED = "metadata under a key of that name cannot be filtered, store them under another one"
 
 
 def parse_filter(where: Mapping[str, Any]) -> Filter:
@@ -98,22 +103,27 @@ def parse_filter(where: Mapping[str, Any]) -> Filter:
 
 
 def _parse_entry(key: object, value: object) -> Iterator[Filter]:
-    if not isinstance(key, str) or not all(key.split(".")):
-        raise InvalidFilter(f"a filter key is a metadata key, nested ones joined by dots, got {key!r}")
+    if not isinstance(key, str):
+        raise InvalidFilter(f"a filter key is a metadata key, which is a str, got {type(key).__name__}")
+    if not all(key.split(".")):
+        raise InvalidFilter(
+            f"a filter key is a metadata key, nested ones joined by single dots, got {key!r}; metadata under an empty "
+            f"key, or one with a dot at an end or two in a row, cannot be filtered: store them under another key"
+        )
     _check_unicode(key, key)
     if key == "not":
         yield Not(parse_filter(_mapping(key, value)))
     elif key in _JOINTS:
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-            raise InvalidFilter(f"{key!r} takes a list of at least one filter, got {value!r}")
+            raise InvalidFilter(f"{key!r} takes a list of at least one filter, got {value!r}; {_RESERVED}")
         parts = tuple(parse_filter(_mapping(key, part)) for part in value)
         yield And(parts) if key == "and" else Or(parts)
     elif isinstance(value, Mapping):
         yield from _parse_operators(key, value)
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        yield AnyOf(key, _scalars(key, value))
+        yield _one_of(key, value)
     else:
-        yield AnyOf(key, (_scalar(key, value),))
+        yield _one_of(key, (value,))
 
 
 def _parse_operators(key: str, operators: Mapping[Any, Any]) -> Iterator[Filter]:
@@ -133,13 +143,13 @@ def _parse_operators(key: str, operators: Mapping[Any, Any]) -> Iterator[Filter]
     for name, value in operators.items():
         match name:
             case "eq":
-                yield AnyOf(key, (_scalar(key, value),))
+                yield _one_of(key, (value,))
             case "ne":
-                yield Not(AnyOf(key, (_scalar(key, value),)))
+                yield Not(_one_of(key, (value,)))
             case "in":
-                yield AnyOf(key, _scalars(key, value))
+                yield _one_of(key, value)
             case "nin":
-                yield Not(AnyOf(key, _scalars(key, value)))
+                yield Not(_one_of(key, value))
             case "exists":
                 if not isinstance(value, bool):
                     raise InvalidFilter(f"exists on {key!r} takes True or False, got {value!r}")
@@ -148,28 +158,34 @@ def _parse_operators(key: str, operators: Mapping[Any, Any]) -> Iterator[Filter]
 
 def _mapping(key: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidFilter(f"{key!r} takes filters, each a dict, got {value!r}")
+        raise InvalidFilter(f"{key!r} takes filters, each a dict, got {value!r}; {_RESERVED}")
     return value
 
 
+def _one_of(key: str, values: object) -> Filter:
+    """The value at `key` equals one of these: a datetime by instant, all else as it is."""
+    if not isinstance(values, Sequence | set | frozenset) or isinstance(values, str) or not values:
+        raise InvalidFilter(f"{key!r} needs a list of at least one value, got {values!r}")
+    dates = [_bound(key, "equality", value) for value in values if isinstance(value, datetime.date)]
+    scalars = tuple(_scalar(key, value) for value in values if not isinstance(value, datetime.date))
+    parts: list[Filter] = [AnyOf(key, scalars)] if scalars else []
+    parts += [Between(key, gte=date, lte=date) for date in dates]
+    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
 def _scalar(key: str, value: object) -> Scalar:
-    if isinstance(value, datetime.date):
-        return value.isoformat()
     if value is None:
         raise InvalidFilter(
             f"nothing equals None; to ask whether {key!r} is there write {{'{key}': {{'exists': ...}}}}"
         )
+    if isinstance(value, bool):
+        return value
     if isinstance(value, str):
         _check_unicode(key, value)
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        raise InvalidFilter(f"{key!r} is compared with {value!r}; use a str, a bool or a finite number")
-    return value
-
-
-def _scalars(key: str, values: object) -> tuple[Scalar, ...]:
-    if not isinstance(values, Sequence | set | frozenset) or isinstance(values, str) or not values:
-        raise InvalidFilter(f"{key!r} needs a list of at least one value, got {values!r}")
-    return tuple(_scalar(key, value) for value in values)
+        return value
+    if isinstance(value, int | float) and abs(value) <= sys.float_info.max:  # NaN fails this, too
+        return value
+    raise InvalidFilter(f"{key!r} is compared with {_shown(value)}; use a str, a bool or a finite number")
 
 
 def _check_unicode(key: str, text: str) -> None:
@@ -186,7 +202,14 @@ def _bound(key: str, operator: str, value: object) -> Bound:
         date = parse_date(value.isoformat() if isinstance(value, datetime.date) else value)
         if date is not None:
             return date
-    raise InvalidFilter(f"{operator} on {key!r} takes a finite number or a date (ISO 8601 or datetime), got {value!r}")
+    raise InvalidFilter(
+        f"{operator} on {key!r} takes a finite number or a date (ISO 8601 or datetime), got {_shown(value)}"
+    )
+
+
+def _shown(value: object) -> str:
+    # Python refuses to write a whole number of more than a few thousand digits.
+    return "a number beyond all floats" if isinstance(value, int) and abs(value) > sys.float_info.max else repr(value)
 
 
 def parse_date(text: str) -> datetime.datetime | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from tercet.encoders.base import Encoder
-from tercet.errors import InvalidDocument, StageMissing
+from tercet.errors import CollectionMismatch, InvalidDocument, StoreError
 from tercet.filters import Filter, parse_filter
 from tercet.fusion import reciprocal_rank_fusion
 from tercet.plan import SearchPlan
@@ -41,10 +42,9 @@ Where: TypeAlias = Mapping[str, Any]
 Trace: TypeAlias = dict[str, Ranking]
 
 FINAL = "final"
-#: Documents that are looked up, encoded and written together. What one such step wrote is acknowledged.
-ADD_BATCH = 256
-#: Shared terms that a hit names.
-WHY_TERMS = 10
+#: Documents that are looked up, encoded and written together, and bytes of text beyond which a batch is full with less.
+#: What one such step wrote is acknowledged.
+ADD_BATCH, ADD_BYTES = 256, 4 << 20
 
 
 class HybridIndex:
@@ -55,6 +55,16 @@ class HybridIndex:
     """
 
     def __init__(self, store: Store, encoder: Encoder, *, plan: SearchPlan | None = None) -> None:
+        """For a store that was opened by hand; see `open` and `in_memory`.
+
+        Raises:
+            CollectionMismatch: the store was opened for another encoder.
+        """
+        if store.spec != encoder.spec:
+            raise CollectionMismatch(
+                f"the store was opened for {store.spec.name!r}, the encoder is {encoder.spec.name!r} and makes other "
+                f"vectors; open the store with encoder.spec"
+            )
         self.store = store
         self.encoder = encoder
         self.plan = plan or SearchPlan()
@@ -65,14 +75,19 @@ class HybridIndex:
         path: str | Path | None = None,
         *,
         url: str | None = None,
-        collection: str = "tercet",
+        collection: str | None = None,
         api_key: str | None = None,
         encoder: Encoder | None = None,
         plan: SearchPlan | None = None,
         create: bool = True,
+        hnsw: bool | None = None,
+        prefer_grpc: bool | None = None,
+        timeout_seconds: int | None = None,
     ) -> Self:
         """Open a directory (embedded Qdrant Edge) or a collection on a Qdrant server, and make it where it is missing.
 
+        collection, api_key, prefer_grpc, timeout_seconds: of the server; the collection is "tercet" where none is given
+        hnsw: of a directory; search dense vectors by a graph, which pays beyond about 200,000 documents
         encoder: the shipped tercet-mini where none is given
         create: False raises StoreError for an index that is not there
 
@@ -81,19 +96,39 @@ class HybridIndex:
             StoreLocked: another process has the directory open.
             StoreUnavailable: the server does not answer.
         """
+        if (path is None) == (url is None):
+            raise ValueError("open takes a path (embedded) or a url (server), one of them; in_memory() needs neither")
         store: Store
-        if path is not None and url is None:
+        if path is not None:
+            of_a_server = {
+                "collection": collection,
+                "api_key": api_key,
+                "prefer_grpc": prefer_grpc,
+                "timeout_seconds": timeout_seconds,
+            }
+            if given := [name for name, value in of_a_server.items() if value is not None]:
+                raise ValueError(f"{', '.join(given)} belong to a server; give url instead of path")
+            if "://" in str(path) or str(path) == ":memory:":
+                raise ValueError(f"{str(path)!r} is no directory; a server is opened by url=…, memory by in_memory()")
             from tercet.store.edge import EdgeStore
 
             encoder = encoder or _default_encoder()
-            store = EdgeStore.open(path, encoder.spec, create=create)
-        elif url is not None and path is None:
+            store = EdgeStore.open(path, encoder.spec, create=create, hnsw=hnsw)
+        else:
+            if hnsw is not None:
+                raise ValueError("hnsw belongs to a directory; a server's collection is tuned on the server")
             from tercet.store.qdrant import QdrantStore
 
             encoder = encoder or _default_encoder()
-            store = QdrantStore.open(url, collection, encoder.spec, api_key=api_key, create=create)
-        else:
-            raise ValueError("open takes a path (embedded) or a url (server), one of them; in_memory() needs neither")
+            store = QdrantStore.open(
+                str(url),
+                collection or "tercet",
+                encoder.spec,
+                api_key=api_key,
+                create=create,
+                prefer_grpc=bool(prefer_grpc),
+                timeout_seconds=timeout_seconds or 60,
+            )
         return cls(store, encoder, plan=plan)
 
     @classmethod
@@ -140,14 +175,14 @@ class HybridIndex:
                 Hit(
                     documents[scored.id],
                     scored.score,
-                    _stages_of(scored.id, trace),
+                    stages[scored.id],
                     self._shared_terms(embedding.sparse, vectors[scored.id]),
                 )
                 for scored in final
                 # A document that was deleted between ranking and reading is gone, not an error.
                 if scored.id in documents and scored.id in vectors
             ]
-            for embedding, trace, final in zip(embeddings, traces, finals, strict=True)
+            for embedding, stages, final in zip(embeddings, map(_stages_by_id, traces), finals, strict=True)
         ]
 
     async def asearch(
@@ -166,12 +201,13 @@ class HybridIndex:
         self, queries: Sequence[str], plan: SearchPlan, where: Where | None
     ) -> tuple[list[Embedding], list[Trace]]:
         """Encode, prefetch, fuse, rerank, order: the whole way from text to rankings."""
-        condition = None if where is None else parse_filter(where)
-        embeddings = self.encoder.encode_queries(list(queries))
+        condition = _condition(where)
+        embeddings = self.encoder.encode_queries(_checked_queries(queries))
         traces = self.store.prefetch(embeddings, plan.prefetches, limit=plan.prefetch_k, where=condition)
         for trace in traces:
             rankings = {stage: trace[stage] for stage in plan.prefetches}
-            trace[FUSED] = reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
+            fused = reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
+            trace[FUSED] = _found(fused)
         if LATE in plan.stages:
             pools = [[scored.id for scored in trace[FUSED][: plan.rerank_k]] for trace in traces]
             candidates = [(embedding.multi_vector, pool) for embedding, pool in zip(embeddings, pools, strict=True)]
@@ -182,11 +218,14 @@ class HybridIndex:
         return embeddings, traces
 
     def _plan(self, k: int | None, plan: SearchPlan | None) -> SearchPlan:
-        chosen = plan or self.plan
-        if k is None or k == chosen.k:
-            return chosen
-        # A larger k needs a larger pool; a plan that was given by hand says no instead of growing in secret.
-        return replace(chosen, k=k) if plan is not None or k <= chosen.rerank_k else SearchPlan.for_k(k)
+        if k is None:
+            return plan or self.plan
+        if plan is not None:
+            return replace(plan, k=k)  # which says no to a k above the pool: a plan given by hand never grows in secret
+        # The index's own plan grows with k. What is no number at all is for the plan to refuse.
+        least = int(k) if isinstance(k, Integral) else 1
+        plan = self.plan
+        return replace(plan, k=k, prefetch_k=max(plan.prefetch_k, least), rerank_k=max(plan.rerank_k, least))
 
     def _shared_terms(self, query: SparseVector, document: SparseVector) -> tuple[TermMatch, ...]:
         weights = dict(zip(document.indices.tolist(), document.values.tolist(), strict=True))
@@ -196,10 +235,10 @@ class HybridIndex:
             if index in weights
         ]
         shared.sort(key=lambda match: (-match[1] * match[2], match[0]))
-        terms = self.encoder.terms([index for index, _, _ in shared[:WHY_TERMS]])
+        terms = self.encoder.terms([index for index, _, _ in shared])
         return tuple(
             TermMatch(term, query_weight, document_weight)
-            for term, (_, query_weight, document_weight) in zip(terms, shared[:WHY_TERMS], strict=True)
+            for term, (_, query_weight, document_weight) in zip(terms, shared, strict=True)
         )
 
     # --- the way of a document ---
@@ -228,30 +267,47 @@ class HybridIndex:
             raise ValueError(f"on_error must be 'skip' or 'raise', got {on_error!r}")
         if isinstance(documents, str | Document | Mapping):
             documents = [documents]
-        tally = _Tally()
+        tally = _Tally(on_error)
         with Progress("indexing", total=_length(documents), show=progress) as bar:
-            numbered = enumerate(documents)
-            while batch := list(itertools.islice(numbered, ADD_BATCH)):
-                self._add_batch(_valid(batch, tally, on_error), tally)
-                bar.advance(len(batch), note=tally.note())
+            try:
+                for read, batch in _batches(documents, tally):
+                    self._add_batch(batch, tally)
+                    bar.advance(read, note=tally.note())
+            except StoreError:
+                raise  # the engine has said no: asking it to flush would hide why
+            except BaseException:
+                self.store.flush()
+                raise
         self.store.flush()
         return tally.report()
 
-    def _add_batch(self, documents: Mapping[str, Document], tally: _Tally) -> None:
-        stored = self.store.content_hashes(list(documents))
-        hashes = {document.id: document.content_hash() for document in documents.values()}
-        changed = [document for document in documents.values() if stored.get(document.id) != hashes[document.id]]
-        tally.skipped += [id_ for id_ in documents if stored.get(id_) == hashes[id_]]
+    def _add_batch(self, batch: Mapping[str, _Numbered], tally: _Tally) -> None:
+        stored = self.store.content_hashes(list(batch))
+        hashes = {id_: numbered.document.content_hash() for id_, numbered in batch.items()}
+        changed = [numbered.document for id_, numbered in batch.items() if stored.get(id_) != hashes[id_]]
+        tally.skipped += [id_ for id_ in batch if stored.get(id_) == hashes[id_]]
         embeddings = self.encoder.encode_documents(document.text for document in changed)
         records = [
             Record(document, embedding, hashes[document.id])
             for document, embedding in zip(changed, embeddings, strict=True)
         ]
-        self.store.upsert(records)
-        for record in records:
+        for record in self._write(records, batch, tally):
             (tally.updated if record.document.id in stored else tally.added).append(record.document.id)
             if record.embedding.truncated:
                 tally.truncated.append(record.document.id)
+
+    def _write(self, records: list[Record], batch: Mapping[str, _Numbered], tally: _Tally) -> list[Record]:
+        """Write records together, or one by one where the engine cannot hold one of them; returns what was written."""
+        if not records:
+            return []
+        try:
+            self.store.upsert(records)
+        except InvalidDocument as error:
+            if len(records) > 1 and tally.on_error == "skip":
+                return [written for record in records for written in self._write([record], batch, tally)]
+            tally.fail(batch[records[0].document.id].position, records[0].document.id, error)
+            return []
+        return records
 
     # --- the rest ---
 
@@ -286,8 +342,8 @@ class HybridIndex:
         return self.store.scroll(_condition(where))
 
     def info(self) -> Mapping[str, object]:
-        """Model, engine, place and sizes."""
-        return {**self.store.describe(), "model": self.encoder.spec.name, "documents": self.store.count()}
+        """Engine, place, encoder and sizes."""
+        return self.store.describe()
 
     def flush(self) -> None:
         """Make everything acknowledged survive a loss of power."""
@@ -319,7 +375,12 @@ def _final_order(trace: Trace, plan: SearchPlan) -> Ranking:
     if plan.mode == "cascade":
         return trace[LATE]
     rankings = {stage: trace[stage] for stage in plan.stages}
-    return reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
+    return _found(reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights))
+
+
+def _found(ranking: Ranking) -> Ranking:
+    """Without the documents that only stages of weight 0 found."""
+    return [scored for scored in ranking if scored.score > 0]
 
 
 def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
@@ -327,8 +388,6 @@ def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
     final, threshold = trace[FINAL], plan.threshold
     if isinstance(threshold, Mapping):
         for stage, least in threshold.items():
-            if stage not in trace:
-                raise StageMissing(f"the threshold asks for {stage!r}, which this plan leaves out; add it to stages")
             passed = {scored.id for scored in trace[stage] if scored.score >= least}
             final = [scored for scored in final if scored.id in passed]
     elif threshold is not None:
@@ -336,25 +395,39 @@ def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
     return final[: plan.k]
 
 
-def _stages_of(id_: str, trace: Trace) -> tuple[StageScore, ...]:
-    return tuple(
-        StageScore(stage, rank, scored.score)
-        for stage, ranking in trace.items()
-        if stage != FINAL
-        for rank, scored in enumerate(ranking, start=1)
-        if scored.id == id_
-    )
+def _stages_by_id(trace: Trace) -> dict[str, tuple[StageScore, ...]]:
+    """Each document's place in each stage that found it, in the order of the stages."""
+    places: defaultdict[str, list[StageScore]] = defaultdict(list)
+    for stage, ranking in trace.items():
+        if stage != FINAL:
+            for rank, scored in enumerate(ranking, start=1):
+                places[scored.id].append(StageScore(stage, rank, scored.score))
+    return {id_: tuple(stages) for id_, stages in places.items()}
+
+
+class _Numbered(NamedTuple):
+    """A document with its position in the input, from 0."""
+
+    position: int
+    document: Document
 
 
 class _Tally:
-    """What an `add` has done so far."""
+    """What an `add` has done so far, and what it does about documents that cannot be indexed."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_error: Literal["skip", "raise"]) -> None:
+        self.on_error = on_error
         self.added: list[str] = []
         self.updated: list[str] = []
         self.skipped: list[str] = []
         self.truncated: list[str] = []
         self.failed: list[Failure] = []
+
+    def fail(self, position: int, id_: str | None, error: InvalidDocument) -> None:
+        if self.on_error == "raise":
+            raise InvalidDocument(f"document at position {position}: {error}") from error
+        self.failed.append(Failure(position, id_, str(error)))
+        logger.warning("document at position %d is left out: %s", position, error)
 
     def note(self) -> str:
         return f"{len(self.failed):,} failed" if self.failed else ""
@@ -371,23 +444,58 @@ class _Tally:
         )
 
 
-def _valid(
-    batch: Sequence[tuple[int, Addable]], tally: _Tally, on_error: Literal["skip", "raise"]
-) -> dict[str, Document]:
-    """The documents of a batch by id, the last of each; what cannot be indexed goes to the tally or is raised."""
-    documents: dict[str, Document] = {}
-    for position, addable in batch:
+def _batches(documents: Iterable[Addable], tally: _Tally) -> Iterator[tuple[int, dict[str, _Numbered]]]:
+    """Yield (documents read, those that can be indexed by id, the last of each), a batch at a time.
+
+    Each is checked and copied as it is read: a source that fills the same dict again and again is no surprise. Where
+    the source breaks off, what it gave is yielded before its error is raised.
+    """
+    numbered = enumerate(documents)
+    while True:
+        batch: dict[str, _Numbered] = {}
+        read = size = 0
+        broken: Exception | None = None
         try:
-            document = _document(addable)
-        except InvalidDocument as error:
-            if on_error == "raise":
-                raise InvalidDocument(f"document at position {position}: {error}") from error
-            id_ = addable.get("id") if isinstance(addable, Mapping) else None
-            tally.failed.append(Failure(position, id_ if isinstance(id_, str) else None, str(error)))
-            logger.warning("document at position %d is left out: %s", position, error)
-        else:
-            documents[document.id] = document
-    return documents
+            for position, addable in numbered:
+                read += 1
+                try:
+                    document = _document(addable)
+                except InvalidDocument as error:
+                    id_ = addable.get("id") if isinstance(addable, Mapping) else None
+                    tally.fail(position, id_ if isinstance(id_, str) else None, error)
+                    continue
+                batch[document.id] = _Numbered(position, document)
+                size += len(document.text)
+                if len(batch) >= ADD_BATCH or size >= ADD_BYTES:
+                    break
+        except InvalidDocument:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever the caller's iterable raises, after what it gave is written)
+            broken = error
+        if batch or read:
+            yield read, batch
+        if broken is not None:
+            raise broken
+        if not read:
+            return
+
+
+def _checked_queries(queries: Sequence[str]) -> list[str]:
+    if isinstance(queries, str):
+        raise TypeError("search_many and rankings take a list of queries, got one str; use search, or put it in a list")
+    for query in queries:
+        if not isinstance(query, str):
+            raise TypeError(f"a query is a str, got {type(query).__name__}")
+        if not query.strip():
+            raise ValueError("the query is empty; ask for at least one word")
+        try:
+            query.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"the query has a lone surrogate at character {error.start}, which is no valid text; read it with its "
+                f"right encoding"
+            ) from None
+    return list(queries)
 
 
 def _document(addable: object) -> Document:

@@ -7,25 +7,29 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 
 class Progress:
     """One task with a count, a rate and the time left.
 
+    task: what is done, as "indexing"
     total: None where nobody knows; the bar then only counts
     show: None means where standard error is a terminal
+    unit: what is counted
     """
 
-    def __init__(self, task: str, *, total: int | None, show: bool | None) -> None:
+    def __init__(self, task: str, *, total: int | None, show: bool | None, unit: str = "documents") -> None:
         shown = sys.stderr.isatty() if show is None else show
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("[bold]{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            _Count(unit),
+            _Rate(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *([] if total is None else [TextColumn("left"), TimeRemainingColumn()]),
             TextColumn("{task.fields[note]}"),
         )
         self._bars = Bars(*columns, console=Console(stderr=True), disable=not shown)
@@ -42,3 +46,19 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+
+class _Count(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        of_total = "" if task.total is None else f" of {task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{of_total} {self._unit}", "progress.download")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("–/s" if speed is None else f"{speed:,.0f}/s", "progress.data.speed")

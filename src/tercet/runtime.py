@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tercet.checkpoint import TILE_TERMS, ModelConfig, Precision, Weights, dequantize_rows, quantize_rows
+from tercet.errors import CheckpointError
 
 #: vpmaddubsw, the int8 instruction before VNNI, adds two products in 16 bits: 255 · 63 · 2 fits, 8-bit ones do not.
 WEIGHT_BITS = 7
@@ -21,15 +22,16 @@ def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision)
     columns[terms] = np.arange(len(terms))
     ready: dict[str, NDArray[Any]] = {"sparse.columns": columns}
     for name, tensor in weights.items():
-        if name == "sparse.terms":
+        layer, _, kind = name.rpartition(".")
+        if name == "sparse.terms" or kind == "smooth":
             continue
-        if tensor.dtype != np.float16:
-            ready[name] = tensor
-        elif precision == "int8" and name.endswith(".weight") and tensor.ndim == 2 and name != "sparse.bonus.weight":
-            integers, ready[f"{name}.scale"] = quantize_rows(tensor.T, bits=WEIGHT_BITS)
+        if precision == "int8" and f"{layer}.smooth" in weights and kind == "weight":
+            smooth = weights[f"{layer}.smooth"]
+            integers, ready[f"{name}.scale"] = quantize_rows((tensor * smooth[:, None]).T, bits=WEIGHT_BITS)
             ready[name] = np.ascontiguousarray(integers.T)
+            ready[f"{layer}.smooth.inverse"] = 1 / smooth
         else:
-            ready[name] = tensor.astype(np.float32)
+            ready[name] = tensor if tensor.dtype != np.float16 else tensor.astype(np.float32)
     rows, scales = weights["sparse.decoder.rows"][terms], weights["sparse.decoder.rows.scale"][terms]
     for tile, start in enumerate(range(0, len(terms), TILE_TERMS)):
         part = slice(start, start + TILE_TERMS)
@@ -43,6 +45,11 @@ def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision)
 
 
 def make_session(graph: bytes, weights: dict[str, NDArray[Any]]) -> onnxruntime.InferenceSession:
+    """A session that takes the graph's structure from `graph` and its weights from memory.
+
+    Raises:
+        CheckpointError: they do not fit each other.
+    """
     options = onnxruntime.SessionOptions()
     # Parallel over batches (see encode_documents), never inside one: two threads in one small product only wait.
     options.intra_op_num_threads = 1
@@ -50,4 +57,10 @@ def make_session(graph: bytes, weights: dict[str, NDArray[Any]]) -> onnxruntime.
     options.log_severity_level = 3
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
     options.add_external_initializers(list(weights), values)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's have no public base class
+        first_line = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"the graph does not fit the weights or is damaged ({first_line}); write it again"
+        ) from error

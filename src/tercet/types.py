@@ -23,7 +23,12 @@ DENSE, SPARSE, FUSED, LATE = "dense", "sparse", "fused", "late"
 
 #: A document is a passage. One megabyte of text is no passage, and would not fit in a server's request beside others.
 MAX_TEXT_BYTES = 1 << 20
+#: As JSON. What is larger than the largest text is no description of one.
+MAX_METADATA_BYTES = 1 << 20
+#: Levels of dicts and lists, the metadata itself being the first. Qdrant Edge's log cannot be read again from 122 on.
+MAX_METADATA_DEPTH = 64
 
+_to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 _DOCUMENT_NAMESPACE = uuid.UUID("6f1c9a52-4d0e-5a7b-9c43-7465726365f4")
 
 
@@ -31,10 +36,12 @@ _DOCUMENT_NAMESPACE = uuid.UUID("6f1c9a52-4d0e-5a7b-9c43-7465726365f4")
 class Document:
     """The unit that is indexed and returned: a passage of text with its id and metadata.
 
-    Without an id, one is derived from text and metadata, so the same document added twice is one document.
+    Without an id, one is derived from text and metadata, so the same document added twice is one document. The metadata
+    are copied, in plain dicts and lists: what the caller later does to theirs changes no document.
 
     Raises:
-        InvalidDocument: empty text, text that is no valid Unicode or above 1 MiB, metadata that is not JSON.
+        InvalidDocument: empty text, text that is no valid Unicode or above 1 MiB, metadata that are not JSON, above
+            1 MiB or nested more than 64 deep.
     """
 
     text: str
@@ -42,6 +49,9 @@ class Document:
     metadata: Metadata = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.id, str):
+            raise InvalidDocument(f"the id of a document must be a str, got {type(self.id).__name__}")
+        _check_string(self.id, "id", self.id)
         _check_string(self.text, "text", self.id)
         if not self.text.strip():
             raise InvalidDocument(f"document {self.id!r} has an empty text; leave it out or give it one")
@@ -53,23 +63,30 @@ class Document:
             )
         if not isinstance(self.metadata, Mapping):
             raise InvalidDocument(f"metadata of {self.id!r} must be a dict, got {type(self.metadata).__name__}")
-        for key, value in self.metadata.items():
-            _check_json(value, self.id, key)
-        _check_string(self.id, "id", self.id)
+        object.__setattr__(self, "metadata", _checked_copy(self.metadata, self.id, path="", depth=1))
+        size = len(_to_json(self.metadata).encode())
+        if size > MAX_METADATA_BYTES:
+            raise InvalidDocument(
+                f"document {self.id!r} has {size:,} bytes of metadata, at most {MAX_METADATA_BYTES:,} are kept; "
+                f"keep what is large elsewhere, and its address in the metadata"
+            )
         if not self.id:
             # Metadata is part of the identity: the same sentence in two tenants' files is two documents.
             object.__setattr__(self, "id", str(uuid.uuid5(_DOCUMENT_NAMESPACE, self.canonical())))
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # equal documents have equal ids, and a dict has no hash
+
     def canonical(self) -> str:
         """Text and metadata as one JSON string that is equal exactly when they are."""
-        return json.dumps([self.text, self.metadata], sort_keys=True, ensure_ascii=False, default=dict)
+        return _to_json([self.text, self.metadata])
 
     def content_hash(self) -> str:
         """128 bits over text and metadata, as hex: equal hashes mean that there is nothing to write again."""
         return hashlib.blake2b(self.canonical().encode(), digest_size=16).hexdigest()
 
 
-def _check_string(value: object, what: str, document_id: object) -> None:
+def _check_string(value: object, what: str, document_id: str) -> None:
     if not isinstance(value, str):
         raise InvalidDocument(f"{what} of document {document_id!r} must be a str, got {type(value).__name__}")
     try:
@@ -81,31 +98,43 @@ def _check_string(value: object, what: str, document_id: object) -> None:
         ) from None
 
 
-def _check_json(value: object, document_id: str, path: object) -> None:
-    if not isinstance(path, str):
-        raise InvalidDocument(f"metadata keys of document {document_id!r} must be str, got {path!r}")
-    _check_string(path, "a metadata key", document_id)
+def _checked_copy(value: object, document_id: str, *, path: str, depth: int) -> Any:  # noqa: ANN401 any JSON value
+    """The JSON value in plain dicts and lists; raises InvalidDocument for what is none, or is nested too deeply."""
     match value:
         case None | bool():
-            return
-        case int():
-            if not -(2**63) <= value < 2**63:
-                raise InvalidDocument(f"metadata {path!r} of document {document_id!r} does not fit in 64 bits: {value}")
+            return value
         case str():
             _check_string(value, f"metadata {path!r}", document_id)
+            return value
+        case int():
+            if not -(2**63) <= value < 2**63:  # the value stays out of the message: it may be too long to be written
+                raise InvalidDocument(
+                    f"metadata {path!r} of document {document_id!r} is a whole number that does not fit in 64 bits; "
+                    f"use a str or a float"
+                )
+            return value
         case float():
             if not math.isfinite(value):
                 raise InvalidDocument(
                     f"metadata {path!r} of document {document_id!r} is {value}, which JSON cannot hold; use None"
                 )
+            return value
+        case list() | tuple() | Mapping() if depth > MAX_METADATA_DEPTH:
+            raise InvalidDocument(
+                f"metadata of document {document_id!r} are nested more than {MAX_METADATA_DEPTH} deep (or hold "
+                f"themselves) at {path[:60]!r}; flatten them, or keep that part as a JSON string"
+            )
         case list() | tuple():
-            for position, item in enumerate(value):
-                _check_json(item, document_id, f"{path}[{position}]")
+            return [
+                _checked_copy(item, document_id, path=f"{path}[{position}]", depth=depth + 1)
+                for position, item in enumerate(value)
+            ]
         case Mapping():
+            copy = {}
             for key, item in value.items():
-                if not isinstance(key, str):
-                    raise InvalidDocument(f"metadata keys of document {document_id!r} must be str, got {key!r}")
-                _check_json(item, document_id, f"{path}.{key}")
+                _check_string(key, "a metadata key", document_id)
+                copy[key] = _checked_copy(item, document_id, path=f"{path}.{key}" if path else key, depth=depth + 1)
+            return copy
         case _:
             raise InvalidDocument(
                 f"metadata {path!r} of document {document_id!r} is a {type(value).__name__}, which JSON cannot hold; "

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import BertModel
 
-from tercet.checkpoint import Checkpoint
 from tercet.encoders.mini import WINDOW, MiniEncoder, length_sorted_batches
 from tercet.errors import CheckpointError
 from tercet.models.heads import dense_head
@@ -140,6 +139,11 @@ class TestTexts:
         assert (long.truncated, same.truncated) == (True, False)
         assert long.dense == pytest.approx(same.dense, abs=1e-5)
 
+    def test_leading_blanks_do_not_push_the_words_out(self, mini: MiniEncoder) -> None:
+        blank, plain = mini.encode_documents([" " * 40_000 + "the cat", "the cat"])
+
+        assert blank.dense == pytest.approx(plain.dense, abs=1e-5)
+
     def test_a_megabyte_is_quickly_cut(self, mini: MiniEncoder) -> None:
         (embedding,) = mini.encode_documents(["x" * (1 << 20)])
 
@@ -179,21 +183,25 @@ class TestCheckpoints:
         weights = folder / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:1000])
 
-        with pytest.raises(CheckpointError, match="cannot be read"):
+        with pytest.raises(CheckpointError, match=r"safetensors is not the file that tercet\.json describes"):
             MiniEncoder(folder)
 
-    def test_changed_weights_are_noticed_when_asked(self, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+    def test_one_changed_bit_is_noticed(self, tiny_checkpoint: Path, tmp_path: Path, name: str) -> None:
         folder = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
-        weights = folder / "model.safetensors"
-        damaged = bytearray(weights.read_bytes())
-        damaged[-1] ^= 1
-        weights.write_bytes(damaged)
+        damaged = bytearray((folder / name).read_bytes())
+        damaged[-9] ^= 1
+        (folder / name).write_bytes(damaged)
 
-        with pytest.raises(CheckpointError, match="damaged"):
-            Checkpoint.open(folder).weights(verify=True)
+        with pytest.raises(CheckpointError, match="copy the whole folder again"):
+            MiniEncoder(folder)
 
-    def test_the_shipped_weights_are_whole(self, mini: MiniEncoder) -> None:
-        mini.checkpoint.weights(verify=True)
+    def test_a_graph_that_does_not_fit_the_weights_is_named(self, tiny_checkpoint: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+        (folder / "graph.int8.onnx").write_bytes((folder / "graph.f32.onnx").read_bytes())
+
+        with pytest.raises(CheckpointError, match="graph does not fit"):
+            MiniEncoder(folder)
 
     def test_a_newer_format_is_refused(self, tiny_checkpoint: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(tiny_checkpoint, tmp_path / "copy")

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tercet.models.distill import (
@@ -89,6 +90,13 @@ def test_batches_have_no_document_twice_and_stay_in_a_source_half_of_the_time() 
 
     assert all(len({pair.document for pair in batch}) == 10 for batch in drawn)
     assert 8 < sum(len({pair.source for pair in batch}) == 1 for batch in drawn) < 32
+
+
+def test_too_few_documents_for_a_batch_are_an_error() -> None:
+    states = TokenStates(np.zeros((6, 1), np.float16), np.zeros(6, np.int32), np.arange(0, 7, 3))
+
+    with pytest.raises(ValueError, match="at least 20 documents, got 2"):
+        next(batches([PairIndex(n, n % 2, "a") for n in range(50)], states, 10, seed=0))
 
 
 def test_late_similarity_is_the_mean_of_the_best() -> None:

@@ -13,7 +13,12 @@ def write_data(folder: Path) -> None:
         (folder / kind).mkdir()
         for name in names:
             rows = [
-                {"query": f"{name} {n}", "title": f"{name} {n}", "positive": f"{n} {PASSAGE}", "text": f"{n} {PASSAGE}"}
+                {
+                    "query": f"{name} {n}",
+                    "title": f"{name} {n}",
+                    "positive": f"{name} {n} {PASSAGE}",
+                    "text": f"{name} {n} {PASSAGE}",
+                }
                 for n in range(6)
             ]
             lines = [json.dumps(row) for row in rows] + [json.dumps({**rows[0], "query": "", "title": ""})]

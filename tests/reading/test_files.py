@@ -139,6 +139,19 @@ def test_a_file_name_that_is_not_unicode_is_a_problem_and_no_crash(tmp_path: Pat
     assert "caf\\udce9.txt" in str(skips[0])
 
 
+def test_a_file_of_prose_is_reported_when_all_its_passages_are_given(tmp_path: Path) -> None:
+    write(
+        tmp_path, a_DOT_md="# A\n\none\n\n# B\n\ntwo", b_DOT_txt="", c_DOT_txt=b"caf\xe9", d_DOT_jsonl='{"text": "x"}'
+    )
+    done: list[str] = []
+
+    documents = read_documents(tmp_path, name_source=lambda path: path.name, on_skip=[].append, on_prose=done.append)
+
+    assert [next(documents).id, next(documents).id, done] == ["a.md#a/1", "a.md#b/1", []]
+    assert [document.metadata["source"] for document in documents] == ["d.jsonl"]
+    assert done == ["a.md", "b.txt"]
+
+
 def test_standard_input_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(json.dumps({"id": "a", "text": "hello"}).encode()))
     monkeypatch.setattr("sys.stdin", stdin)

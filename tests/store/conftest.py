@@ -15,6 +15,9 @@ from tercet.store.qdrant import QdrantStore
 from tests.store.rest_double import RestDouble
 from tests.store.samples import SPEC
 
+# The tests of Edge make it panic, and a trace of its frames takes longer than the test.
+os.environ["RUST_BACKTRACE"] = "0"
+
 ENGINES = ["memory", "edge", "qdrant-local", "qdrant-rest", pytest.param("qdrant-server", marks=pytest.mark.server)]
 
 

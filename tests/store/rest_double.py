@@ -22,7 +22,7 @@ class RestDouble:
     """Listens from `__enter__` to `__exit__`.
 
     sizes: bytes of every body, by "METHOD /path"
-    failures: statuses that the next requests are answered with
+    failures: statuses that the next requests are answered with, with this body and these headers
     indexes: payload indexes that were asked for, by field
     api_keys: those that requests carried
     """
@@ -31,6 +31,8 @@ class RestDouble:
         self.version = version
         self.sizes: list[tuple[str, int]] = []
         self.failures: list[int] = []
+        self.failure_body = b'{"status": {"error": "told to fail"}}'
+        self.failure_headers: dict[str, str] = {}
         self.indexes: dict[str, str] = {}
         self.api_keys: set[str] = set()
         self._backend = QdrantClient(":memory:")
@@ -42,8 +44,10 @@ class RestDouble:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 double.api_keys |= {key for key in [self.headers.get("api-key")] if key}
                 status, answer = double._answer(self.command, urlsplit(self.path).path, body)
-                content = json.dumps(answer).encode()
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
+                for header in double.failure_headers.items() if status != 200 else ():
+                    self.send_header(*header)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -70,7 +74,7 @@ class RestDouble:
         with self._lock:
             self.sizes.append((f"{method} {path}", len(body)))
             if self.failures:
-                return self.failures.pop(0), {"status": {"error": "told to fail"}}
+                return self.failures.pop(0), self.failure_body
             if (method, path) == ("GET", "/"):
                 return 200, {"title": "REST double", "version": self.version}
             try:

@@ -83,7 +83,7 @@ def passing(store: Store, where: Any) -> list[str]:
     return sorted(document.id for document in store.scroll(parse_filter(where)))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(metadatas, min_size=6, max_size=6), st.lists(wheres.filter(_is_valid), min_size=4, max_size=4))
 def test_engines_pass_what_python_passes(stores: dict[str, Store], documents: list[Any], filters: list[Any]) -> None:
     for store in stores.values():

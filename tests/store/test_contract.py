@@ -12,6 +12,7 @@ from tercet.errors import CollectionMismatch, InvalidDocument
 from tercet.filters import parse_filter
 from tercet.store.base import Store
 from tercet.store.memory import MemoryStore
+from tercet.store.points import SEARCHES_PER_REQUEST
 from tercet.types import Embedding, MultiVector, SparseVector, ranked
 from tests.store.samples import SPEC, assert_same_ranking, embedding, ids, query, record, records
 
@@ -78,12 +79,25 @@ def test_a_batch_answers_each_query_as_alone(store: Store) -> None:
     ]
 
 
+def test_more_queries_than_go_into_a_request_are_answered_in_order(store: Store) -> None:
+    store.upsert(records(20))
+    queries = [query(seed) for seed in range(SEARCHES_PER_REQUEST + 3)]
+    pools = [(q.multi_vector, [f"{n % 20:03}"]) for n, q in enumerate(queries)]
+
+    found = store.prefetch(queries, ["dense", "sparse"], limit=1)
+
+    alone = [store.prefetch([q], ["dense", "sparse"], limit=1)[0] for q in (queries[0], queries[-1])]
+    assert [ids(found[0]["dense"]), ids(found[-1]["dense"])] == [ids(each["dense"]) for each in alone]
+    assert [ids(found[0]["sparse"]), ids(found[-1]["sparse"])] == [ids(each["sparse"]) for each in alone]
+    assert [ids(ranking) for ranking in store.rerank(pools)] == [pool for _, pool in pools]
+
+
 def test_equal_scores_are_ordered_by_id_also_at_the_cut(store: Store) -> None:
     twin = embedding(7)
     names = [f"twin-{n:02}" for n in range(40)]
     store.upsert([record(id, embedding=twin) for id in reversed(names)])
 
-    for _ in range(20):
+    for _ in range(5):
         found = store.prefetch([twin], ["dense", "sparse"], limit=7)[0]
         assert ids(found["dense"]) == names[:7]
         assert ids(found["sparse"]) == names[:7]
@@ -237,6 +251,7 @@ def test_a_store_describes_itself(store: Store) -> None:
 
     assert description["documents"] == 3
     assert description["encoder"] == "tiny"
+    assert store.spec == SPEC
 
 
 def test_compact_and_flush_change_no_answer(store: Store) -> None:

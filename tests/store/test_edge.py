@@ -17,10 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import qdrant_edge as edge
 
 from tercet.errors import CollectionMismatch, StoreError, StoreFull, StoreLocked, StoreReadOnly
 from tercet.filters import parse_filter
+from tercet.store.directory import disk_bytes
 from tercet.store.edge import FLUSH_EVERY, EdgeStore
+from tercet.store.edge_shard import shard_config
 from tercet.store.payload import MAX_RANGE_INDEXES
 from tercet.types import Record
 from tests.store.samples import SPEC, assert_same_ranking, embedding, query, record, records
@@ -114,8 +117,41 @@ def test_an_interrupted_creation_is_taken_up(place: Path) -> None:
         assert (place / "tercet.json").exists()
 
 
+def test_an_index_that_lost_its_manifest_is_told_by_its_documents(place: Path) -> None:
+    with closing(EdgeStore.open(place, SPEC)) as store:
+        store.upsert(records(3))
+    (place / "tercet.json").unlink()
+
+    for other in (replace(SPEC, name="other", fingerprint="tiny-2"), replace(SPEC, fingerprint="tiny-3", dense_dim=32)):
+        with pytest.raises(CollectionMismatch, match=r"fingerprint tiny-1, but .*tiny-[23]"):
+            EdgeStore.open(place, other)
+        assert not (place / "tercet.json").exists()
+    with closing(EdgeStore.open(place, SPEC)) as store:
+        assert store.count() == 3
+
+
+def test_an_index_that_another_process_made_meanwhile_is_not_taken_over(place: Path) -> None:
+    def made_meanwhile(path: Path) -> int:
+        EdgeStore.open(path, replace(SPEC, fingerprint="tiny-2")).close()
+        return 10**12
+
+    with pytest.raises(CollectionMismatch, match="tiny-2"):
+        EdgeStore.open(place, SPEC, free_space=made_meanwhile)
+
+    EdgeStore.open(place, replace(SPEC, fingerprint="tiny-2")).close()
+
+
+def test_a_shard_that_never_got_its_index_of_terms_gets_it(place: Path) -> None:
+    place.mkdir()
+    edge.EdgeShard.create(str(place / "shard"), shard_config(SPEC, hnsw=False)).close()  # and then the maker died
+
+    with closing(EdgeStore.open(place, SPEC)) as store:
+        assert store._shard is not None
+        assert list(store._shard.info().payload_schema) == ["tercet.terms"]
+
+
 def test_no_index_and_none_to_make_is_an_error(place: Path) -> None:
-    with pytest.raises(StoreError, match="create=True"):
+    with pytest.raises(StoreError, match="there is no index"):
         EdgeStore.open(place, SPEC, create=False)
     assert not place.exists()
 
@@ -189,8 +225,14 @@ def test_after_a_panic_the_store_reads_and_writes_no_more(store: EdgeStore) -> N
 
     with pytest.raises(StoreError, match="index out of bounds"):
         store.upsert([poison("bad")])
-    with pytest.raises(StoreError, match="takes no more writes"):
-        store.upsert([record("good")])
+    for change in (
+        lambda: store.upsert([record("good")]),
+        lambda: store.delete(["001"]),
+        lambda: store.delete_where(parse_filter({"lang": "en"})),
+        store.compact,
+    ):
+        with pytest.raises(StoreError, match=r"takes no more changes.*`tercet repair "):
+            change()
 
     assert store.retrieve(["004"])
     assert len(store.prefetch([query(0)], ["dense"], limit=5)[0]["dense"]) == 5
@@ -202,7 +244,7 @@ def test_an_index_that_does_not_open_is_repaired_only_when_asked(place: Path) ->
         before = store.prefetch([query(0)], ["dense", "sparse"], limit=5)
         with pytest.raises(StoreError):
             store.upsert([poison("bad")])
-    with pytest.raises(StoreError, match=r"EdgeStore\.repair"):
+    with pytest.raises(StoreError, match=rf"run `tercet repair {place}`"):
         EdgeStore.open(place, SPEC)
 
     aside = EdgeStore.repair(place)
@@ -216,12 +258,38 @@ def test_an_index_that_does_not_open_is_repaired_only_when_asked(place: Path) ->
     EdgeStore.open(place, SPEC).close()
 
 
+@pytest.mark.parametrize("done", ["moved", "log moved", "half copied"])
+def test_a_repair_that_was_interrupted_is_told_and_finished_by_the_next(place: Path, done: str) -> None:
+    with closing(EdgeStore.open(place, SPEC)) as store:
+        store.upsert(records(5))
+        with pytest.raises(StoreError):
+            store.upsert([poison("bad")])
+    aside = place / "shard-aside-1"
+    (place / "shard").rename(aside)
+    if done != "moved":
+        (aside / "wal").rename(aside / "wal-aside-1")
+    if done == "half copied":
+        edge.EdgeShard.create(str(place / "shard-copy"), shard_config(SPEC, hnsw=False)).close()
+
+    with pytest.raises(StoreError, match="interrupted; run `tercet repair"):
+        EdgeStore.open(place, SPEC)
+    assert EdgeStore.repair(place) == aside
+
+    assert sorted(os.listdir(place)) == ["shard", "shard-aside-1", "tercet.json"]
+    with closing(EdgeStore.open(place, SPEC)) as store:
+        assert store.count() == 5
+        store.upsert(records(20))
+    assert EdgeStore.repair(place) is None
+
+
 def test_an_index_that_lost_its_shard_is_not_taken_for_an_empty_one(place: Path) -> None:
     EdgeStore.open(place, SPEC).close()
     (place / "shard").rename(place / "elsewhere")
 
     with pytest.raises(StoreError, match="no shard"):
         EdgeStore.open(place, SPEC)
+    with pytest.raises(StoreError, match="no shard"):
+        EdgeStore.repair(place)
 
 
 def test_there_is_nothing_to_repair_in_an_index_that_opens(place: Path) -> None:
@@ -266,7 +334,7 @@ def test_a_closed_store_says_so(place: Path) -> None:
 
 
 def test_compacting_gives_the_space_of_deleted_documents_back(store: EdgeStore) -> None:
-    store.upsert(records(1_500))
+    store.upsert(records(1_250))
     store.delete_where(parse_filter({"n": {"gte": 200}}))
     before = store.prefetch([query(0)], ["dense"], limit=10)[0]["dense"]
 
@@ -278,14 +346,49 @@ def test_compacting_gives_the_space_of_deleted_documents_back(store: EdgeStore) 
     assert store._shard.info().points_count == 200  # the engine's own count includes what is not reclaimed
 
 
-def test_a_compaction_that_fails_leaves_the_index_open(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("python", ["/bin/false", "/nonexistent/python", ""])
+def test_a_compaction_that_fails_leaves_the_index_open(
+    store: EdgeStore, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
     store.upsert(records(5))
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", python)
 
     with pytest.raises(StoreError, match="could not be compacted"):
         store.compact()
 
-    assert store.count() == 5
+    store.upsert([record("more")])
+    assert store.count() == 6
+
+
+def test_a_compaction_needs_the_space_that_the_index_takes(place: Path) -> None:
+    free = [10**12]
+    with closing(EdgeStore.open(place, SPEC, free_space=lambda path: free[0])) as store:
+        store.upsert(records(5))
+        store.flush()
+        free[0] = (256 << 20) + disk_bytes(place / "shard") - 1
+        with pytest.raises(StoreFull, match="writing safely takes"):
+            store.compact()
+
+        assert store.count() == 5
+
+
+def test_files_that_vanish_while_they_are_measured_count_nothing(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            for n in range(20):
+                (tmp_path / str(n)).touch()
+            for n in range(20):
+                (tmp_path / str(n)).unlink()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert {disk_bytes(tmp_path) for _ in range(500)} == {0}
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_graph_is_an_option_that_the_index_remembers(place: Path) -> None:
@@ -307,10 +410,10 @@ def test_writes_are_flushed_every_so_often(store: EdgeStore, monkeypatch: pytest
     monkeypatch.setattr(EdgeStore, "flush", lambda self: (flushes.append(self.count()), flush(self)))
 
     twin = embedding(1)
-    for start in range(0, 2 * FLUSH_EVERY, 500):
+    for start in range(0, FLUSH_EVERY + 500, 500):
         store.upsert([record(str(n), embedding=twin) for n in range(start, start + 500)])
 
-    assert flushes == [FLUSH_EVERY, 2 * FLUSH_EVERY]
+    assert flushes == [FLUSH_EVERY]
 
 
 def test_number_and_date_fields_are_indexed_up_to_a_limit(store: EdgeStore) -> None:

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
+from qdrant_client import models
 
 from tercet.errors import StoreError
 from tercet.store.payload import (
+    Point,
     document_of,
     payload_of,
     point_id,
     presence_term,
     range_key,
-    request_bytes,
     split_by_bytes,
     value_term,
 )
+from tercet.store.points import vectors_of
+from tercet.types import SparseVector
 from tests.store.samples import record, records
 
 
@@ -70,18 +74,50 @@ def test_range_keys_are_plain_and_distinct() -> None:
     assert all(range_key(path).replace("_", "").isalnum() and range_key(path).isascii() for path in paths)
 
 
+def test_a_range_key_has_an_end() -> None:
+    keys = {range_key("x" * n) for n in (128, 1_000, 1_001)} | {range_key("é" * 100)}
+
+    assert max(map(len, keys)) <= 128
+    assert len(keys) == 4
+
+
 def test_batches_stay_below_the_limit_and_keep_the_order() -> None:
-    stored = records(20)
-    limit = 3 * request_bytes(stored[0]) + 100
+    points = [Point.of(each, "f1") for each in records(20)]
+    limit = 3 * points[0].request_bytes + 100
 
-    batches = list(split_by_bytes(stored, limit))
+    batches = list(split_by_bytes(points, limit))
 
-    assert [r for batch in batches for r in batch] == stored
+    assert [point for batch in batches for point in batch] == points
     assert len(batches) > 5
-    assert all(sum(map(request_bytes, batch)) <= limit for batch in batches)
+    assert all(sum(point.request_bytes for point in batch) <= limit for batch in batches)
+    assert [len(batch) for batch in split_by_bytes(points, limit, 1)] == [1] * 20
 
 
 def test_a_record_above_the_limit_goes_alone() -> None:
-    stored = records(3)
+    points = [Point.of(each, "f1") for each in records(3)]
 
-    assert list(split_by_bytes(stored, 1)) == [[each] for each in stored]
+    assert list(split_by_bytes(points, 1)) == [[each] for each in points]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"a key of some length, as people write them " * 2: list(range(2_000))},
+        {"é" * 100: [n / 3 for n in range(500)]},
+        {"made": [f"20240501T0800{n:02}" for n in range(60)] * 20},
+        {"a" * 60: {"b" * 60: {"c" * 60: [{"d": n} for n in range(300)]}}},
+        {"note": '\u0001"\\\U0001f600' * 500},
+    ],
+)
+def test_a_point_is_never_larger_than_estimated(metadata: dict[str, Any]) -> None:
+    point = Point.of(record("a", text='"\n\u0002é' * 300, metadata=metadata), "f1")
+
+    vector = vectors_of(point.embedding, list_sparse)
+    sent = models.PointStruct(id=point.id, vector=vector, payload=point.payload).model_dump_json()
+
+    assert len(sent.encode()) <= point.request_bytes
+
+
+def list_sparse(vector: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient, models
@@ -17,7 +21,7 @@ from tercet.filters import parse_filter
 from tercet.store import qdrant
 from tercet.store.qdrant import QdrantStore
 from tests.store.rest_double import RestDouble
-from tests.store.samples import SPEC, query, record, records
+from tests.store.samples import SPEC, embedding, query, record, records
 
 OTHER = replace(SPEC, name="other", fingerprint="tiny-2")
 
@@ -82,6 +86,45 @@ def test_another_models_collection_is_refused_and_both_are_named(version: str) -
         QdrantStore.open(double.url, "kb", SPEC).close()
 
 
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({"format": 2, "encoder": {}}, "format 2, this version"),
+        ({"format": 1, "encoder": {**asdict(SPEC), "levels": 3}}, "cannot read.*levels"),
+        ({"format": 1, "encoder": ["tiny"]}, "does not tell its encoder"),
+    ],
+)
+def test_a_collection_of_a_later_version_is_refused(double: RestDouble, description: Any, message: str) -> None:
+    with closing(QdrantStore.open(double.url, "kb", SPEC)) as store:
+        config = store._client.get_collection("kb").config.params
+    client = QdrantClient(double.url, check_compatibility=False)
+    client.create_collection("later", config.vectors, config.sparse_vectors, metadata={"tercet": description})
+    client.close()
+
+    with pytest.raises(CollectionMismatch, match=message):
+        QdrantStore.open(double.url, "later", SPEC)
+
+
+def test_a_client_is_closed_when_opening_fails_however(double: RestDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    close = QdrantClient.close
+    monkeypatch.setattr(QdrantClient, "close", lambda client: (closed.append(True), close(client)))
+    monkeypatch.setattr(QdrantClient, "collection_exists", _interrupted)
+
+    with pytest.raises(KeyboardInterrupt) as failure:  # which keeps the client, that closes itself when it is forgotten
+        QdrantStore.open(double.url, "kb", SPEC)
+    assert closed
+    assert failure.traceback
+
+
+def test_an_index_of_terms_that_is_missing_is_made(double: RestDouble, store: QdrantStore) -> None:
+    double.indexes.clear()  # as if the maker had been killed in between
+
+    QdrantStore.open(double.url, "kb", SPEC).close()
+
+    assert double.indexes == {"tercet.terms": "keyword"}
+
+
 def test_a_collection_of_other_vectors_is_refused(double: RestDouble, store: QdrantStore) -> None:
     client = QdrantClient(double.url, check_compatibility=False)
     client.create_collection("theirs", models.VectorParams(size=4, distance=models.Distance.DOT))
@@ -94,7 +137,7 @@ def test_a_collection_of_other_vectors_is_refused(double: RestDouble, store: Qdr
 
 
 def test_no_collection_and_none_to_make_is_an_error(double: RestDouble) -> None:
-    with pytest.raises(StoreError, match="create=True"):
+    with pytest.raises(StoreError, match="there is no collection 'kb'"):
         QdrantStore.open(double.url, "kb", SPEC, create=False)
     assert not any(path.startswith("PUT") for path, _ in double.sizes)
 
@@ -121,8 +164,23 @@ def test_both_prefetches_of_all_queries_are_one_request(double: RestDouble, stor
     assert [path for path, _ in double.sizes] == ["POST /collections/kb/points/query/batch"]
 
 
-def test_upserts_are_split_by_bytes(double: RestDouble, store: QdrantStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qdrant, "MAX_REQUEST_BYTES", 60_000)
+def test_many_queries_are_split_by_number_and_bytes(double: RestDouble, store: QdrantStore) -> None:
+    store.upsert(records(10))
+    long = [(embedding(seed, n_tokens=200).multi_vector, ["001", "002"]) for seed in range(40)]
+    double.sizes.clear()
+
+    store.prefetch([query(seed) for seed in range(40)], ["dense", "sparse"], limit=1)
+    assert len(double.sizes) == 3  # of 80 searches, 32 at a time
+
+    double.sizes.clear()
+    store.max_request_bytes = 200_000
+    assert len(store.rerank(long)) == 40
+    assert len(double.sizes) > 2
+    assert max(size for _, size in double.sizes) <= 200_000
+
+
+def test_upserts_are_split_by_bytes(double: RestDouble, store: QdrantStore) -> None:
+    store.max_request_bytes = 60_000
     wordy = [record(f"w{n}", text='"\u00e9\n' * 500, metadata={"note": "\u0001" * 300}) for n in range(20)]
 
     store.upsert([*records(100), *wordy])
@@ -156,6 +214,33 @@ def test_a_refusal_is_not_tried_again(double: RestDouble, store: QdrantStore) ->
     assert store.count() == 0
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"Must provide an API key or an Authorization bearer token", b'{"status": {"error": "Unauthorized\\nby all"}}'],
+)
+def test_a_denial_is_one_line_and_names_the_key(double: RestDouble, store: QdrantStore, body: bytes) -> None:
+    double.failures, double.failure_body = [401], body
+
+    with pytest.raises(
+        StoreError, match=r"401 \w+: (Must provide|Unauthorized by all).*; check the API key"
+    ) as failure:
+        store.count()
+    assert "\n" not in str(failure.value)
+    assert "status" not in str(failure.value)
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("2", 2), ("86400", 30), ("Wed, 21 Oct 2026 07:28:00 GMT", 0)])
+def test_a_server_may_ask_for_a_pause_but_not_for_a_day(
+    double: RestDouble, store: QdrantStore, monkeypatch: pytest.MonkeyPatch, asked: str, waited: float
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    double.failures, double.failure_headers = [429], {"Retry-After": asked}
+
+    assert store.count() == 0
+    assert pauses == [waited]
+
+
 @pytest.mark.parametrize("prefer_grpc", [False, True])
 def test_a_server_that_is_not_there_is_told(prefer_grpc: bool) -> None:
     with socket.socket() as unused:
@@ -179,6 +264,14 @@ def test_the_api_key_is_sent_and_never_shown(double: RestDouble, caplog: pytest.
     for text in shown:
         assert "k3y-0f-mine" not in text
         assert "pass" not in text
+
+
+@pytest.mark.parametrize("url", ["user:pa55@host:6333", "http://user:pa/55@host:6333", "http://us:pa#55@host:6333"])
+def test_a_bad_url_shows_no_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"host:6333.* is no address") as failure:
+        QdrantStore.open(url, "kb", SPEC)
+
+    assert not re.search("pa|55", "".join(traceback.format_exception(failure.value)).partition("ValueError")[2])
 
 
 def test_a_client_that_was_given_stays_open() -> None:
@@ -206,3 +299,7 @@ def test_points_of_another_program_are_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="tercet did not write it"):
         list(store.scroll())
     client.close()
+
+
+def _interrupted(client: QdrantClient, collection: str) -> bool:
+    raise KeyboardInterrupt

@@ -23,7 +23,8 @@ from tercet.types import Embedding, MultiVector, SparseVector
 BATCH_TOKENS = 2048
 #: Documents that are sorted by length together; more would delay the first embedding without saving padding.
 WINDOW = 256
-#: No text needs more characters than this for one token of the limit; what lies beyond is not even tokenized.
+#: What lies beyond this many characters for each token of the limit is not even tokenized. Words of English have five;
+#: BERT reads any word of more than a hundred as one unknown token.
 CHARACTERS_PER_TOKEN = 100
 
 _Tokens: TypeAlias = tuple[list[int], bool]
@@ -52,9 +53,7 @@ class MiniEncoder:
         self.checkpoint = opened = Checkpoint.open(checkpoint or default_checkpoint())
         self.config = opened.config
         self.precision = precision
-        self.threads = (
-            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
+        self.threads = threads or _available_cores()
         self._tokenizer = opened.tokenizer()
         weights = opened.weights()
         self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
@@ -85,7 +84,8 @@ class MiniEncoder:
 
     def encode_documents(self, documents: Iterable[str]) -> Iterator[Embedding]:
         stream = iter(documents)
-        with ThreadPoolExecutor(self.threads) as pool:
+        pool = ThreadPoolExecutor(self.threads)
+        try:
             windows: deque[_Window] = deque()
             while True:
                 # One window is tokenized and queued while another is computed, so no thread waits for the tokenizer.
@@ -95,6 +95,9 @@ class MiniEncoder:
                     return
                 window = windows.popleft()
                 yield from window.embeddings()
+        finally:
+            # After Ctrl-C, or when the caller stops asking, nobody wants what is still queued.
+            pool.shutdown(cancel_futures=True)
 
     def terms(self, indices: Iterable[int]) -> list[str]:
         return [self._tokenizer.id_to_token(int(index)) or f"[{index}]" for index in indices]
@@ -111,6 +114,7 @@ class MiniEncoder:
     def _tokenize(self, texts: Sequence[str], limit: int) -> list[_Tokens]:
         """Token ids of each text, cut to `limit` with the last special token kept, and whether it was cut."""
         most = limit * CHARACTERS_PER_TOKEN
+        texts = [text.strip() for text in texts]
         encodings = self._tokenizer.encode_batch_fast([text[:most] for text in texts])
         tokens = []
         for text, encoding in zip(texts, encodings, strict=True):

@@ -34,7 +34,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tercet.errors import CheckpointError
-from tercet.models.distill import DistillationPlan, PairIndex, Side, TopTerms, train_sparse_head
+from tercet.models.distill import (
+    DistillationPlan,
+    LateDistillationPlan,
+    PairIndex,
+    Side,
+    TopTerms,
+    train_late_head,
+    train_sparse_head,
+)
 from tercet.models.export import write_checkpoint
 from tercet.models.heads import LateHead, SparseHead
 from tercet.models.pairs import Pair, read_pairs
@@ -56,6 +64,7 @@ class BuildPlan:
     calibration_texts: int = 300
     seed: int = 0
     distillation: DistillationPlan = dataclasses.field(default_factory=DistillationPlan)
+    late_distillation: LateDistillationPlan = dataclasses.field(default_factory=LateDistillationPlan)
 
 
 def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
@@ -79,7 +88,10 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
     late = LateHead(hidden, plan.late_dim)
     sample = np.random.default_rng(plan.seed).integers(0, len(document_side.states.states), 200_000)
     late.start_from(torch.from_numpy(document_side.states.states[sample].astype(np.float32)))
-    train_sparse_head(sparse, late, query_side, document_side, _indexed(pairs, queries, documents), plan.distillation)
+    indexed = _indexed(pairs, queries, documents)
+    for stage in (plan.distillation, second_round(plan.distillation)):
+        train_sparse_head(sparse, late, query_side, document_side, indexed, stage)
+    train_late_head(late, query_side, document_side, indexed, plan.late_distillation)
 
     sampled = random.Random(plan.seed).sample(pairs, plan.calibration_texts)
     write_checkpoint(
@@ -92,6 +104,19 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
         card=(files("tercet.models") / "card.md").read_text(encoding="utf-8"),
     )
     logger.info("wrote %s", out)
+
+
+def second_round(plan: DistillationPlan) -> DistillationPlan:
+    """A warm restart at half the learning rates, with the lexical teacher's vectors mattering less."""
+    return dataclasses.replace(
+        plan,
+        steps=int(0.7 * plan.steps),
+        learning_rate=plan.learning_rate / 2,
+        decoder_learning_rate=plan.decoder_learning_rate / 2,
+        bonus_learning_rate=plan.bonus_learning_rate / 2,
+        imitation=(plan.imitation[1], plan.imitation[1] / 2),
+        seed=plan.seed + 1,
+    )
 
 
 def inverse_document_frequency(documents: TokenStates, vocabulary_size: int) -> Tensor:

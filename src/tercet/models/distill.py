@@ -37,6 +37,17 @@ class DistillationPlan:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateDistillationPlan:
+    """Settings of the late head's run. A low temperature looks at the best tokens only, as MaxSim does."""
+
+    steps: int = 2000
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    temperature: float = 0.05
+    seed: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class TopTerms:
     """A teacher's vectors, cut to their strongest terms.
@@ -95,6 +106,9 @@ def batches(pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed:
     In-batch negatives from the same source are the hard ones: telling an aspirin page from a database page is easy.
     Lengths inside a batch are alike, which keeps the tiles full.
     """
+    if (distinct := len({pair.document for pair in pairs})) < 2 * size:
+        # Drawing would go on for ever, or give the same batch again and again.
+        raise ValueError(f"batches of {size} need pairs with at least {2 * size} documents, got {distinct}")
     rng = random.Random(seed)
     by_source: dict[str, list[PairIndex]] = defaultdict(list)
     for pair in pairs:
@@ -102,7 +116,9 @@ def batches(pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed:
     names = sorted(by_source)
     shares = [len(by_source[name]) for name in names]
     while True:
-        pool = by_source[rng.choices(names, shares)[0]] if rng.random() < 0.5 else pairs
+        source = by_source[rng.choices(names, shares)[0]]
+        # A source with fewer pairs than a batch cannot fill one.
+        pool = source if rng.random() < 0.5 and len(source) >= 2 * size else pairs
         drawn = rng.sample(pool, min(len(pool), 8 * size))
         drawn = list({pair.document: pair for pair in drawn}.values())
         drawn.sort(key=lambda pair: documents.length(pair.document))
@@ -198,4 +214,40 @@ def train_sparse_head(
                 step, plan.steps, loss.item(), divergence.item(), contrast.item(), distance.item(),
                 terms["query"], terms["document"], lambdas["query"], lambdas["document"], time.monotonic() - started,
             )  # fmt: skip
+    return head
+
+
+def train_late_head(
+    head: LateHead, queries: Side, documents: Side, pairs: Sequence[PairIndex], plan: LateDistillationPlan
+) -> LateHead:
+    """Teach the projection to rank tokens as the trunk's whole states do.
+
+    For each query token, KL divergence between the softmax over all document tokens of a batch of full-size cosines and
+    of projected ones. Needs no labels: the wide states are the teacher of the narrow ones.
+    """
+    torch.manual_seed(plan.seed)
+    optimizer = torch.optim.Adam(head.parameters(), lr=plan.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / 20) * (1 - step / plan.steps)
+    )
+    started = time.monotonic()
+    drawn = batches(pairs, documents.states, plan.batch_size, plan.seed)
+    for step, batch in zip(range(plan.steps), drawn, strict=False):
+        query_states = queries.batch([pair.query for pair in batch])[0]
+        document_states = documents.batch([pair.document for pair in batch])[0]
+        wide = F.normalize(query_states, dim=-1) @ F.normalize(document_states, dim=-1).T
+        narrow = head(query_states) @ head(document_states).T
+        loss = F.kl_div(
+            (narrow / plan.temperature).log_softmax(1),
+            (wide / plan.temperature).log_softmax(1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            seconds = time.monotonic() - started
+            logger.info("late head, step %d of %d: kl %.4f, %.0f s", step, plan.steps, loss.item(), seconds)
     return head

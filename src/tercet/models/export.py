@@ -25,9 +25,13 @@ from tercet.checkpoint import (
     quantize_rows,
 )
 from tercet.errors import CheckpointError
-from tercet.models.graph import build_calibration_graph, write_graphs
+from tercet.models.calibration import calibrate
+from tercet.models.graph import write_graphs
 from tercet.models.heads import LateHead, SparseHead
-from tercet.runtime import WEIGHT_BITS, make_session, runtime_weights
+from tercet.runtime import WEIGHT_BITS
+
+#: all-MiniLM was trained on no more than 256 word pieces, though its trunk has 512 positions.
+QUERY_TOKENS, DOCUMENT_TOKENS = 64, 256
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -56,7 +60,7 @@ def write_checkpoint(
         **trunk_tensors(load_file(trunk / "model.safetensors"), bert["num_hidden_layers"]),
         **head_tensors(sparse, late, terms),
     }
-    save_file(dict(sorted(tensors.items())), folder / WEIGHTS_FILE)
+    save_file(tensors, folder / WEIGHTS_FILE)
     config = ModelConfig(
         name=name,
         hidden=bert["hidden_size"],
@@ -66,6 +70,8 @@ def write_checkpoint(
         layer_norm_eps=bert["layer_norm_eps"],
         vocabulary_size=bert["vocab_size"],
         max_positions=bert["max_position_embeddings"],
+        max_query_tokens=min(QUERY_TOKENS, bert["max_position_embeddings"]),
+        max_document_tokens=min(DOCUMENT_TOKENS, bert["max_position_embeddings"]),
         late_dim=late.project.out_features,
         sparse_rank=sparse.project.out_features,
         sparse_terms=len(terms),
@@ -73,9 +79,14 @@ def write_checkpoint(
             sorted(index for mark in string.punctuation if (index := tokenizer.token_to_id(mark)) is not None)
         ),
         weights_hash=file_hash(folder / WEIGHTS_FILE),
+        tokenizer_hash=file_hash(folder / TOKENIZER_FILE),
     )
-    ranges = calibrate(Checkpoint(folder, config), calibration)
-    (folder / CONFIG_FILE).write_text(dataclasses.replace(config, activation_ranges=ranges).to_json(), encoding="utf-8")
+    calibrated = calibrate(Checkpoint(folder, config), calibration)
+    tensors |= {f"{layer}.smooth": factors for layer, factors in calibrated.smooth.items()}
+    save_file(dict(sorted(tensors.items())), folder / WEIGHTS_FILE)
+    weights_hash = file_hash(folder / WEIGHTS_FILE)
+    config = dataclasses.replace(config, activation_ranges=calibrated.ranges, weights_hash=weights_hash)
+    (folder / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
     write_graphs(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return Checkpoint.open(folder)
@@ -140,22 +151,6 @@ def head_tensors(sparse: SparseHead, late: LateHead, terms: NDArray[np.int32]) -
         "sparse.term_bonus": _numpy(sparse.term_bonus) + _numpy(sparse.bonus.bias),
         "sparse.terms": terms,
     }
-
-
-def calibrate(checkpoint: Checkpoint, texts: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """The least and greatest input of each linear layer over these texts, from the exact graph."""
-    graph = build_calibration_graph(checkpoint.config).SerializeToString()
-    session = make_session(graph, runtime_weights(checkpoint.weights(), checkpoint.config, "f32"))
-    layers = [output.name for output in session.get_outputs()]
-    ranges = dict.fromkeys(layers, (0.0, 0.0))
-    for encoding in checkpoint.tokenizer().encode_batch(list(texts)):
-        ids = np.array([encoding.ids[: checkpoint.config.max_document_tokens]])
-        words = np.array([encoding.special_tokens_mask[: ids.shape[1]]]) == 0
-        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids, np.int32), "word_mask": words.astype(np.int32)}
-        for layer, values in zip(layers, session.run(layers, inputs), strict=True):
-            low, high = ranges[layer]
-            ranges[layer] = (min(low, float(values.min())), max(high, float(values.max())))
-    return ranges
 
 
 def _copy_norm(tensors: Tensors, name: str, state: Mapping[str, NDArray[Any]], source: str) -> None:

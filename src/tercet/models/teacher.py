@@ -31,8 +31,9 @@ def teacher_terms(folder: Path, tokenizer: Tokenizer, texts: Sequence[str], *, m
 
     model = AutoModelForMaskedLM.from_pretrained(folder, use_safetensors=True).eval()
     decoder, bias = model.cls.predictions.decoder.weight, model.cls.predictions.bias
-    indices = np.zeros((len(texts), KEPT_TERMS), np.int32)
-    weights = np.zeros((len(texts), KEPT_TERMS), np.float16)
+    kept = min(KEPT_TERMS, len(bias))
+    indices = np.zeros((len(texts), kept), np.int32)
+    weights = np.zeros((len(texts), kept), np.float16)
     started = reported = time.monotonic()
     done = 0
     for members, ids, mask in token_batches(tokenizer, texts, max_tokens=max_tokens):
@@ -42,7 +43,7 @@ def teacher_terms(folder: Path, tokenizer: Tokenizer, texts: Sequence[str], *, m
         no_bonus = torch.full((len(tokens),), -torch.inf)
         lengths = tuple(mask.sum(dim=1).tolist())
         pooled = MaxOverTokens.apply(tokens, decoder, no_bonus, ids[mask], lengths)
-        best = torch.log1p(torch.relu(pooled + bias)).topk(KEPT_TERMS, dim=1, sorted=False)
+        best = torch.log1p(torch.relu(pooled + bias)).topk(kept, dim=1, sorted=False)
         indices[members], weights[members] = best.indices.numpy(), best.values.numpy()
         done += len(members)
         if time.monotonic() - reported > 30:

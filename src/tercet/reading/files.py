@@ -56,7 +56,9 @@ def read_documents(
     max_words: int = DEFAULT_MAX_WORDS,
     overlap_words: int = 0,
     text_column: str | None = None,
+    name_source: Callable[[Path], str] = Path.as_posix,
     on_skip: Callable[[Skip], None] | None = None,
+    on_prose: Callable[[str], None] | None = None,
 ) -> Iterator[Document]:
     """Read files and folders, lazily, in a stable order.
 
@@ -72,8 +74,10 @@ def read_documents(
     page_content, passage, body or `text_column`, its id under id, _id, docid or doc_id; a title is put before the text;
     all else is metadata, in CSV as strings. A record without an id gets one from its content.
 
+    name_source: makes a file's `source`, which is the path as given. Files of one name are one file to an index
     on_skip: hears of everything that gives no document, once a file, and reading goes on. Without it, what cannot be
         read raises, and what is passed over is passed over silently.
+    on_prose: hears the `source` of each file of prose when all its passages, perhaps none, have been given
 
     Raises:
         UnreadableFile: no such path; without on_skip also a file that is no UTF-8 text, or a bad line, as file:line.
@@ -84,7 +88,7 @@ def read_documents(
     for path in named:
         if str(path) != STANDARD_INPUT and not os.path.lexists(path):
             raise UnreadableFile(f"{_printable(path)}: there is no such file or folder")
-    reader = _Reader(max_words, overlap_words, text_column, on_skip)
+    reader = _Reader(max_words, overlap_words, text_column, name_source, on_skip, on_prose)
     return (document for path in named for document in reader.read(path))
 
 
@@ -93,7 +97,9 @@ class _Reader:
     max_words: int
     overlap_words: int
     text_column: str | None
+    name_source: Callable[[Path], str]
     on_skip: Callable[[Skip], None] | None
+    on_prose: Callable[[str], None] | None
 
     def read(self, path: str | Path) -> Iterator[Document]:
         files = self._below(Path(path)) if os.path.isdir(path) else [path]
@@ -106,17 +112,22 @@ class _Reader:
                 self._problem(file, UnreadableFile(f"{_printable(file)}: {error.strerror or error}"))
 
     def _documents(self, file: str | Path) -> Iterator[Document]:
-        source = Path(file).as_posix()
         if str(file) == STANDARD_INPUT:
-            yield from self._records(source, read_jsonl(sys.stdin.buffer, source, text_column=self.text_column))
+            lines = read_jsonl(sys.stdin.buffer, STANDARD_INPUT, source=STANDARD_INPUT, text_column=self.text_column)
+            yield from self._records(STANDARD_INPUT, lines)
             return
+        shown, source = _printable(file), self.name_source(Path(file))
         suffix = Path(file).suffix.lower()
         if suffix in _RECORDS:
-            with open(file, "rb") as lines:
-                yield from self._records(source, _RECORDS[suffix](lines, source, text_column=self.text_column))
+            with open(file, "rb") as data:
+                yield from self._records(
+                    shown, _RECORDS[suffix](data, shown, source=source, text_column=self.text_column)
+                )
         else:
             outline = read_outline(_read_text(file), _PROSE.get(suffix, "plain"))
             yield from self._passages(source, outline)
+            if self.on_prose is not None:
+                self.on_prose(source)
 
     def _passages(self, source: str, outline: Outline) -> Iterator[Document]:
         for passage in split_outline(outline, max_words=self.max_words, overlap_words=self.overlap_words):
@@ -133,21 +144,19 @@ class _Reader:
             text = f"{' > '.join(above)}\n{passage.text}" if above else passage.text
             yield Document(text, id=f"{source}#{passage.anchor}", metadata=metadata)
 
-    def _records(self, source: str, lines: Iterator[Line]) -> Iterator[Document]:
+    def _records(self, shown: str, lines: Iterator[Line]) -> Iterator[Document]:
         bad = 0
         first = ""
         for number, line in lines:
             if isinstance(line, Document):
                 yield line
             elif self.on_skip is None:
-                raise UnreadableFile(f"{source}:{number}: {line}") from line
+                raise UnreadableFile(f"{shown}:{number}: {line}") from line
             else:
                 bad += 1
                 first = first or f"line {number}: {line}"
         if bad and self.on_skip is not None:
-            self.on_skip(
-                Skip(source, f"1 bad line, {first}" if bad == 1 else f"{bad:,} bad lines, first {first}", True)
-            )
+            self.on_skip(Skip(shown, f"1 bad line, {first}" if bad == 1 else f"{bad:,} bad lines, first {first}", True))
 
     def _below(self, folder: Path) -> Iterator[Path]:
         def unreadable(error: OSError) -> None:

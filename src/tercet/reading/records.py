@@ -17,8 +17,11 @@ ID_NAMES = ("id", "_id", "docid", "doc_id")
 Line = tuple[int, Document | ValueError]
 
 
-def read_jsonl(lines: Iterable[bytes], source: str, *, text_column: str | None) -> Iterator[Line]:
-    """One JSON object a line, as BEIR, Anserini and LangChain write them; empty lines are passed over."""
+def read_jsonl(lines: Iterable[bytes], shown: str, *, source: str, text_column: str | None) -> Iterator[Line]:
+    """One JSON object a line, as BEIR, Anserini and LangChain write them; empty lines are passed over.
+
+    shown: the file's name in messages; `source` is that in metadata
+    """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -33,13 +36,15 @@ def read_jsonl(lines: Iterable[bytes], source: str, *, text_column: str | None) 
             yield number, error
 
 
-def read_csv(lines: Iterable[bytes], source: str, *, text_column: str | None) -> Iterator[Line]:
+def read_csv(lines: Iterable[bytes], shown: str, *, source: str, text_column: str | None) -> Iterator[Line]:
     """A header row, then one document a row; the separator (, ; tab |) is the one that the header has most of.
+
+    shown: the file's name in messages; `source` is that in metadata
 
     Raises:
         UnreadableFile: no header, no text column, bytes that are not UTF-8.
     """
-    decoded = _decoded(lines, source)
+    decoded = _decoded(lines, shown)
     header_line = next(decoded, "")
     delimiter = max(",;\t|", key=header_line.count)
     # Strict, because a quote that is never closed would otherwise swallow the rest of the file without a word.
@@ -47,10 +52,10 @@ def read_csv(lines: Iterable[bytes], source: str, *, text_column: str | None) ->
     try:
         header = [name.strip() for name in next(rows, [])]
     except csv.Error as error:
-        raise UnreadableFile(f"{source}:1: the header row cannot be read: {error}") from error
+        raise UnreadableFile(f"{shown}:1: the header row cannot be read: {error}") from error
     if text_column is None and not any(name.lower() in TEXT_NAMES for name in header):
         raise UnreadableFile(
-            f"{source}:1: no text column among {', '.join(map(repr, header)) or 'no columns at all'}; expected one of "
+            f"{shown}:1: no text column among {', '.join(map(repr, header)) or 'no columns at all'}; expected one of "
             f"{', '.join(TEXT_NAMES)}, or name yours with text_column (--text-column)"
         )
     while True:
@@ -109,13 +114,13 @@ def _json_name(value: object) -> str:
     return names.get(type(value), "number")
 
 
-def _decoded(lines: Iterable[bytes], source: str) -> Iterator[str]:
+def _decoded(lines: Iterable[bytes], shown: str) -> Iterator[str]:
     offset = 0
     for number, line in enumerate(lines, start=1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise UnreadableFile(f"{source}:{number}: {not_utf8(line, offset + error.start)}") from error
+            raise UnreadableFile(f"{shown}:{number}: {not_utf8(line, offset + error.start)}") from error
         offset += len(line)
 
 

@@ -1,4 +1,4 @@
-"""A shard's path in, the shard rebuilt: the script that `EdgeStore.compact` runs in a process of its own.
+"""The engine's folder and a shard in, the shard rebuilt: the script that `EdgeStore.compact` runs in a child process.
 
 It imports the engine alone, so that starting it costs little.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 
-import qdrant_edge
-
 if __name__ == "__main__":
-    shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+    engine_folder, shard_path = sys.argv[1:]
+    sys.path.append(engine_folder)  # which the parent may have found by means that a child does not inherit
+    import qdrant_edge
+
+    shard = qdrant_edge.EdgeShard.load(shard_path)
     shard.optimize()
     shard.flush()
     shard.close()

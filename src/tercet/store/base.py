@@ -1,10 +1,11 @@
-"""The seam between values and an engine: records in, rankings per vector out. The nine verbs that every store has."""
+"""The seam between values and an engine: records in, rankings per vector out. What every store can do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter
 from tercet.types import Document, Embedding, MultiVector, Ranking, Record, SparseVector
 
@@ -12,9 +13,15 @@ from tercet.types import Document, Embedding, MultiVector, Ranking, Record, Spar
 class Store(Protocol):
     """Keeps records and ranks them. Nothing here fuses: that is `tercet.fusion`, the same for every engine.
 
-    Every method may raise `StoreError`. Unknown ids are passed over. A store is opened for one `EncoderSpec` and
-    refuses, when it is opened, a place that another encoder filled (`CollectionMismatch`).
+    Every method may raise `StoreError`. Unknown ids are passed over. However many queries or records come at once, the
+    engine gets them in requests that it bears. A store is opened for one `EncoderSpec` and refuses, when it is opened,
+    a place that another encoder filled (`CollectionMismatch`).
     """
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Of the encoder that it was opened for."""
+        ...
 
     def upsert(self, records: Sequence[Record]) -> None:
         """Write records, replacing those of the same id. What returned is acknowledged: it survives a kill."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter, matches
 from tercet.store.checks import check_embedding, check_multi_vector, check_records
-from tercet.store.payload import plain_json
 from tercet.types import DENSE, Document, Embedding, MultiVector, Ranking, Record, Scored, SparseVector, ranked
 
 
@@ -25,13 +24,17 @@ class MemoryStore:
         self._columns: _Columns | None = None  # made by the first prefetch after a write
         self._lock = threading.RLock()
 
+    @property
+    def spec(self) -> EncoderSpec:
+        return self._spec
+
     def upsert(self, records: Sequence[Record]) -> None:
         check_records(records, self._spec)
         with self._lock:
             for record in records:
-                # What the caller later does to the metadata must not reach the store: an engine would not see it.
-                document = replace(record.document, metadata=plain_json(record.document.metadata))
-                self._records[document.id] = replace(record, document=document)
+                # Made anew, a document copies its metadata: what the caller later does to theirs must not reach the
+                # store, as an engine would not see it.
+                self._records[record.document.id] = replace(record, document=replace(record.document))
             self._columns = None
 
     def prefetch(

@@ -29,11 +29,12 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from tercet.errors import StoreError
 from tercet.filters import Scalar, entries, parse_date
-from tercet.types import Document, Record
+from tercet.types import Document, Embedding, Record
 
 TERMS, NUMBERS, DATES = "tercet.terms", "tercet.numbers", "tercet.dates"
 DOCUMENT_ID, CONTENT_HASH, ENCODER = "tercet.id", "tercet.hash", "tercet.encoder"
@@ -44,7 +45,7 @@ MAX_RANGE_INDEXES = 16
 _POINT_NAMESPACE = uuid.UUID("b6a3f5d4-90c1-5e2f-8d77-7465726365f4")
 _MAX_TERM_LENGTH = 128
 #: A float32 as a JSON number, with its comma. Measured: 18.4 on average.
-_JSON_BYTES_PER_NUMBER = 22
+JSON_BYTES_PER_NUMBER = 22
 
 
 def point_id(document_id: str) -> str:
@@ -69,7 +70,7 @@ def payload_of(record: Record, fingerprint: str) -> dict[str, Any]:
             dates[range_key(path)].append(date.isoformat(timespec="microseconds"))
     return {
         "text": document.text,
-        "metadata": plain_json(document.metadata),
+        "metadata": document.metadata,
         "tercet": {
             "id": document.id,
             "hash": record.content_hash,
@@ -101,12 +102,6 @@ def payload_field(payload: Mapping[str, Any] | None, path: str) -> Any:  # noqa:
     return found
 
 
-def plain_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in plain dicts and lists, as it comes back from an engine."""
-    copy: dict[str, Any] = json.loads(json.dumps(metadata, default=dict))
-    return copy
-
-
 def range_fields(payloads: Iterable[Mapping[str, Any]]) -> set[str]:
     """The fields of these payloads that range filters ask, like "tercet.numbers.year"."""
     return {
@@ -131,34 +126,60 @@ def presence_term(path: str) -> str:
 
 def range_key(path: str) -> str:
     """`path` in letters, digits and underscores, for a path of JSON keys can quote neither dots nor quotes alike."""
-    return re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):x}_", path)
+    key = re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):x}_", path)
+    return key if len(key) <= _MAX_TERM_LENGTH else f"__{_digest(path)}"  # no readable key begins so
 
 
 def _term(parts: Sequence[object]) -> str:
     term = json.dumps(parts, ensure_ascii=False)
     # A keyword index is no place for an abstract; no readable term looks like a bare hash.
-    return term if len(term) <= _MAX_TERM_LENGTH else hashlib.blake2b(term.encode(), digest_size=16).hexdigest()
+    return term if len(term) <= _MAX_TERM_LENGTH else _digest(term)
 
 
-def split_by_bytes(records: Iterable[Record], max_bytes: int) -> Iterator[list[Record]]:
-    """Cut records into runs whose requests stay below `max_bytes`; a larger record goes alone."""
-    batch: list[Record] = []
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A record as an engine writes it.
+
+    request_bytes: about how many it takes as JSON, rather too many than too few
+    """
+
+    id: str
+    embedding: Embedding
+    payload: dict[str, Any]
+    request_bytes: int
+
+    @classmethod
+    def of(cls, record: Record, fingerprint: str) -> Point:
+        embedding, payload = record.embedding, payload_of(record, fingerprint)
+        numbers = embedding.dense.size + 2 * embedding.sparse.indices.size + embedding.multi_vector.vectors.size
+        # Escaped to ASCII, with a space after each comma: no client writes JSON any longer.
+        request_bytes = JSON_BYTES_PER_NUMBER * numbers + len(json.dumps(payload)) + 512
+        return cls(point_id(record.document.id), embedding, payload, request_bytes)
+
+
+class Sized(Protocol):
+    """Something that goes into a request."""
+
+    @property
+    def request_bytes(self) -> int: ...
+
+
+Part = TypeVar("Part", bound=Sized)
+
+
+def split_by_bytes(parts: Iterable[Part], max_bytes: int, max_parts: int | None = None) -> Iterator[list[Part]]:
+    """Cut parts into runs whose requests stay below `max_bytes`; a larger part goes alone."""
+    batch: list[Part] = []
     used = 0
-    for record in records:
-        size = request_bytes(record)
-        if batch and used + size > max_bytes:
+    for part in parts:
+        if batch and (used + part.request_bytes > max_bytes or len(batch) == max_parts):
             yield batch
             batch, used = [], 0
-        batch.append(record)
-        used += size
+        batch.append(part)
+        used += part.request_bytes
     if batch:
         yield batch
-
-
-def request_bytes(record: Record) -> int:
-    """About how many bytes a record takes as JSON, rather too many than too few."""
-    embedding = record.embedding
-    numbers = embedding.dense.size + 2 * embedding.sparse.indices.size + embedding.multi_vector.vectors.size
-    metadata = len(json.dumps(record.document.metadata, default=dict))
-    # Metadata goes twice: as given, and as terms. JSON escapes at most six bytes for one.
-    return _JSON_BYTES_PER_NUMBER * numbers + 2 * len(json.dumps(record.document.text)) + 3 * metadata + 512

@@ -8,65 +8,48 @@ and a filled one is told by any of its points.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
+import re
+import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
-from typing import ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, ParamSpec, TypeVar
 
 import grpc  # type: ignore[import-untyped]
 import httpx
-import numpy as np
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch, StoreError, StoreUnavailable
 from tercet.filters import Filter
-from tercet.store.checks import check_embedding, check_multi_vector, check_records, check_same_encoder
+from tercet.store.checks import check_records, check_same_encoder
 from tercet.store.conditions import Dialect, translate
+from tercet.store.manifest import encoder_of, self_description
 from tercet.store.payload import (
-    CONTENT_HASH,
-    DATES,
     DOCUMENT_ID,
     ENCODER,
-    MAX_RANGE_INDEXES,
     TERMS,
+    Point,
     document_of,
     payload_field,
-    payload_of,
     point_id,
-    range_fields,
     split_by_bytes,
 )
-from tercet.store.ties import cut_by_id
-from tercet.types import (
-    DENSE,
-    LATE,
-    SPARSE,
-    Document,
-    Embedding,
-    MultiVector,
-    Ranking,
-    Record,
-    Scored,
-    SparseVector,
-    ranked,
-)
+from tercet.store.points import PointStore, Search, vectors_of
+from tercet.types import DENSE, LATE, SPARSE, Document, Ranking, Record, Scored, SparseVector
 
-FORMAT = 1
-#: A server takes 32 MB a request. Half of it leaves room for what the estimate misses.
-MAX_REQUEST_BYTES = 16_000_000
 #: Multi-vectors, the query API and half-precision sparse indexes.
 OLDEST_VERSION = (1, 12)
 METADATA_SINCE = (1, 16)
 
 _PAUSES_SECONDS = (0.1, 0.4, 1.6)  # between four attempts
+_LONGEST_PAUSE_SECONDS = 30  # whatever the server asks for
 _IDS_PER_REQUEST = 1_000
 _TRANSIENT_STATUS = frozenset({429, 502, 503, 504})
 _TRANSIENT_GRPC = frozenset(
@@ -78,7 +61,7 @@ Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 
-class QdrantStore:
+class QdrantStore(PointStore[models.Filter]):
     """Implements `tercet.store.base.Store` over qdrant-client, REST or gRPC. Safe to call from several threads.
 
     Requests that fail for a passing reason are repeated, which is harmless: each of them, written twice, leaves what
@@ -87,13 +70,12 @@ class QdrantStore:
 
     def __init__(self, client: QdrantClient, collection: str, spec: EncoderSpec, *, place: str, version: str) -> None:
         """For `open`, which is the way to get one."""
+        super().__init__(spec, DIALECT)
         self._client = client
         self._collection = collection
-        self._spec = spec
         self._place = place
         self._version = version
         self._owns_client = False
-        self._indexed = {TERMS}
         # The client is safe among threads, its local mode is not.
         self._turn: AbstractContextManager[object] = threading.RLock() if _is_local(client) else nullcontext()
 
@@ -124,18 +106,25 @@ class QdrantStore:
             CollectionMismatch: the collection holds something else, or vectors of another encoder.
             StoreUnavailable: the server does not answer.
             StoreError: there is no such collection and none is to be made, or the server refuses.
+            ValueError: the URL is none.
         """
         if isinstance(server, QdrantClient):
             client, place = server, "the given client"
         else:
-            client = QdrantClient(
-                url=server,
-                api_key=api_key,
-                prefer_grpc=prefer_grpc,
-                timeout=math.ceil(timeout_seconds),
-                check_compatibility=False,  # asked below, once, and not in a thread that warns
-            )
             place = _without_secrets(server)
+            try:
+                client = QdrantClient(
+                    url=server,
+                    api_key=api_key,
+                    prefer_grpc=prefer_grpc,
+                    timeout=math.ceil(timeout_seconds),
+                    check_compatibility=False,  # asked below, once, and not in a thread that warns
+                )
+            except ValueError:
+                # Not from the cause, which quotes a part of the address: a password, perhaps.
+                raise ValueError(
+                    f"{place!r} is no address of a Qdrant server; write it like http://localhost:6333"
+                ) from None
         store = cls(client, collection, spec, place=place, version="")
         store._owns_client = client is not server
         try:
@@ -147,95 +136,50 @@ class QdrantStore:
                 store._create_collection()
             else:
                 raise StoreError(
-                    f"there is no collection {collection!r} at {place}; check the name, or pass create=True to make one"
+                    f"there is no collection {collection!r} at {place}; check the name, or make one by adding documents"
                 )
-        except StoreError:
+            if TERMS not in store._indexed:  # also where its maker was killed before
+                store._create_index(TERMS, models.PayloadSchemaType.KEYWORD)
+        except BaseException:
             store.close()
             raise
         return store
 
     def upsert(self, records: Sequence[Record]) -> None:
         check_records(records, self._spec)
-        for batch in split_by_bytes(records, MAX_REQUEST_BYTES):
-            payloads = [payload_of(record, self._spec.fingerprint) for record in batch]
-            points = [
-                models.PointStruct(id=point_id(record.document.id), vector=_vectors(record.embedding), payload=payload)
-                for record, payload in zip(batch, payloads, strict=True)
+        points = (Point.of(record, self._spec.fingerprint) for record in records)
+        for batch in split_by_bytes(points, self.max_request_bytes):
+            written = [
+                models.PointStruct(id=point.id, vector=vectors_of(point.embedding, _sparse), payload=point.payload)
+                for point in batch
             ]
-            self._ask(self._client.upsert, self._collection, points, wait=True)
-            room = max(0, MAX_RANGE_INDEXES + 1 - len(self._indexed))  # one is that of the terms
-            for field in sorted(range_fields(payloads) - self._indexed)[:room]:
+            self._ask(self._client.upsert, self._collection, written, wait=True)
+            for field, of_dates in self._fields_to_index(point.payload for point in batch):
                 kind = models.PayloadSchemaType
-                self._create_index(field, kind.DATETIME if field.startswith(DATES) else kind.FLOAT)
+                self._create_index(field, kind.DATETIME if of_dates else kind.FLOAT)
 
-    def prefetch(
-        self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
-    ) -> list[dict[str, Ranking]]:
-        for query in queries:
-            check_embedding(query, self._spec)
-        condition = None if where is None else translate(where, DIALECT)
-        # A text without a term finds nothing by terms, and is not asked for.
-        asked = [
-            (position, stage)
-            for position, query in enumerate(queries)
-            for stage in stages
-            if stage == DENSE or len(query.sparse.indices)
+    def _search(self, searches: Sequence[Search], condition: models.Filter | None) -> list[Ranking]:
+        requests = [
+            models.QueryRequest(
+                query=_query_vector(search.vector),
+                using=search.stage,
+                limit=search.limit,
+                filter=condition if search.among is None else _only(search.among),
+                with_payload=models.PayloadSelectorInclude(include=[DOCUMENT_ID]) if search.among is None else False,
+            )
+            for search in searches
         ]
-
-        def request(position: int, wider: int) -> models.QueryRequest:
-            number, stage = asked[position]
-            query = queries[number]
-            return models.QueryRequest(
-                query=_sparse(query.sparse) if stage == SPARSE else query.dense.tolist(),
-                using=stage,
-                limit=wider,
-                filter=condition,
-                with_payload=models.PayloadSelectorInclude(include=[DOCUMENT_ID]),
-            )
-
-        def ask(requests: list[models.QueryRequest]) -> list[Ranking]:
-            return [
-                [Scored(payload_field(point.payload, DOCUMENT_ID), point.score) for point in points]
-                for points in self._query(requests)
-            ]
-
-        first = ask([request(position, limit + 1) for position in range(len(asked))])
-        rankings = cut_by_id(first, limit, lambda position, wider: ask([request(position, wider)])[0])
-        found: list[dict[str, Ranking]] = [{stage: [] for stage in stages} for _ in queries]
-        for (number, stage), ranking in zip(asked, rankings, strict=True):
-            found[number][stage] = ranking
-        return found
-
-    def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
-        requests, documents_by_point = [], []
-        for multi_vector, ids in queries:
-            check_multi_vector(multi_vector, self._spec)
-            by_point = {point_id(id): id for id in ids}
-            documents_by_point.append(by_point)
-            requests.append(
-                models.QueryRequest(
-                    query=multi_vector.vectors.tolist(),
-                    using=LATE,
-                    limit=max(1, len(by_point)),
-                    filter=models.Filter(must=[models.HasIdCondition(has_id=list(by_point))]),
-                )
-            )
+        answers = self._ask(self._client.query_batch_points, self._collection, requests)
         return [
-            ranked([(by_point[str(point.id)], point.score) for point in points])
-            for points, by_point in zip(self._query(requests), documents_by_point, strict=True)
+            [
+                Scored(
+                    payload_field(point.payload, DOCUMENT_ID) if search.among is None else search.among[str(point.id)],
+                    point.score,
+                )
+                for point in answer.points
+            ]
+            for search, answer in zip(searches, answers, strict=True)
         ]
-
-    def retrieve(self, ids: Sequence[str]) -> dict[str, Document]:
-        documents = (document_of(point.payload) for point in self._points(ids, payload=True))
-        return {document.id: document for document in documents}
-
-    def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
-        points = self._points(ids, payload=[DOCUMENT_ID, CONTENT_HASH])
-        return {payload_field(p.payload, DOCUMENT_ID): payload_field(p.payload, CONTENT_HASH) for p in points}
-
-    def sparse_vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        points = self._points(ids, payload=[DOCUMENT_ID], vectors=[SPARSE])
-        return {payload_field(p.payload, DOCUMENT_ID): _sparse_vector(p.vector) for p in points}
 
     def delete(self, ids: Sequence[str]) -> int:
         there = [point.id for point in self._points(ids, payload=False)]
@@ -251,11 +195,11 @@ class QdrantStore:
         return matching
 
     def count(self, where: Filter | None = None) -> int:
-        condition = None if where is None else translate(where, DIALECT)
+        condition = self._condition(where)
         return self._ask(self._client.count, self._collection, condition, exact=True).count
 
     def scroll(self, where: Filter | None = None, *, batch_size: int = 256) -> Iterator[Document]:
-        condition = None if where is None else translate(where, DIALECT)
+        condition = self._condition(where)
         offset = None
         while True:
             points, offset = self._ask(
@@ -297,14 +241,14 @@ class QdrantStore:
             except (
                 ResponseHandlingException,
                 UnexpectedResponse,
-                ResourceExhaustedResponse,
+                QdrantException,  # told to come later
                 grpc.RpcError,
                 ValueError,  # of the client's local mode
                 RuntimeError,  # of a client that is closed
             ) as error:
                 if not _is_transient(error):
                     raise StoreError(
-                        f"{self._place} refused a request on {self._collection!r}: {_reason(error)}"
+                        f"{self._place} refused a request on {self._collection!r}: {_reason(error)}{_advice(error)}"
                     ) from error
                 pause = next(pauses, None)
                 if pause is None:
@@ -312,15 +256,9 @@ class QdrantStore:
                         f"{self._place} does not answer ({_reason(error)}); "
                         f"check that the server runs and can be reached, then try again"
                     ) from error
-                wait = max(pause, getattr(error, "retry_after_s", 0))
+                wait = min(max(pause, getattr(error, "retry_after_s", 0)), _LONGEST_PAUSE_SECONDS)
                 _logger.info("%s: %s, next attempt in %.1f s", self._place, _reason(error), wait)
                 time.sleep(wait)
-
-    def _query(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
-        if not requests:
-            return []
-        answers = self._ask(self._client.query_batch_points, self._collection, requests)
-        return [answer.points for answer in answers]
 
     def _points(
         self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
@@ -358,14 +296,13 @@ class QdrantStore:
                 sparse_vectors_config={
                     SPARSE: models.SparseVectorParams(index=models.SparseIndexParams(datatype=models.Datatype.FLOAT16))
                 },
-                metadata={"tercet": {"format": FORMAT, "encoder": asdict(self._spec)}},
+                metadata={"tercet": self_description(self._spec)},
             )
         except StoreError:
             # Another process may have been quicker; then what it made is what counts.
             if not self._ask(self._client.collection_exists, self._collection):
                 raise
             self._check_collection()
-        self._create_index(TERMS, models.PayloadSchemaType.KEYWORD)
 
     def _create_index(self, field: str, schema: models.PayloadSchemaType) -> None:
         if not _is_local(self._client):  # which has no payload indexes, and warns
@@ -389,8 +326,8 @@ class QdrantStore:
                     f"{where} stores {name} vectors of size {vectors[name].size}, but {self._spec.name!r} makes size "
                     f"{size}; use another collection, or index the documents again"
                 )
-        if stored := (config.metadata or {}).get("tercet"):
-            check_same_encoder(where, EncoderSpec(**stored["encoder"]), self._spec)
+        if described := (config.metadata or {}).get("tercet"):
+            check_same_encoder(where, encoder_of(described, where), self._spec)
             return
         points, _ = self._ask(self._client.scroll, self._collection, limit=1, with_payload=[ENCODER])
         for point in points:
@@ -412,7 +349,7 @@ def _is_transient(error: Exception) -> bool:
             return isinstance(error.source, httpx.TransportError)
         case UnexpectedResponse():
             return error.status_code in _TRANSIENT_STATUS
-        case ResourceExhaustedResponse():
+        case QdrantException():
             return True
         case grpc.RpcError():
             return getattr(error, "code", lambda: None)() in _TRANSIENT_GRPC
@@ -421,10 +358,34 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """One line: gRPC's own text is a page."""
-    if isinstance(error, grpc.RpcError):
-        return str(getattr(error, "details", lambda: error)())
-    return str(getattr(error, "source", error)) or type(error).__name__
+    """One line: REST's own text is three, gRPC's a page."""
+    match error:
+        case UnexpectedResponse():
+            text = f"{error.status_code} {error.reason_phrase}: {_words(error.content)}"
+        case ResponseHandlingException():
+            text = str(error.source) or type(error.source).__name__
+        case grpc.RpcError():
+            text = str(getattr(error, "details", lambda: error)())
+        case _:
+            text = str(error) or type(error).__name__
+    return textwrap.shorten(text, 300, placeholder=" …")
+
+
+def _words(content: bytes) -> str:
+    """The message in the body of an answer, as Qdrant or a proxy before it writes one."""
+    text = content.decode(errors="replace")
+    try:
+        return str(json.loads(text)["status"]["error"])
+    except (ValueError, LookupError, TypeError):
+        return text
+
+
+def _advice(error: Exception) -> str:
+    denied = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+    status = error.status_code if isinstance(error, UnexpectedResponse) else getattr(error, "code", lambda: None)()
+    return (
+        "; check the API key (api_key, or QDRANT_API_KEY on the command line)" if status in (401, 403, *denied) else ""
+    )
 
 
 def _version_numbers(version: str) -> tuple[int, ...]:
@@ -433,36 +394,25 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 
 def _without_secrets(url: str) -> str:
-    """The URL without what may stand before its host and after its path."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if host else url
+    """The URL without what may stand before its host and after its path, also where it is no good URL."""
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + re.split("[?#]", rest.rpartition("@")[2])[0]
 
 
 def _batched(ids: Sequence[models.ExtendedPointId]) -> Iterator[list[models.ExtendedPointId]]:
     return (list(ids[start : start + _IDS_PER_REQUEST]) for start in range(0, len(ids), _IDS_PER_REQUEST))
 
 
-def _vectors(embedding: Embedding) -> dict[str, models.Vector]:
-    vectors: dict[str, models.Vector] = {
-        DENSE: embedding.dense.tolist(),
-        LATE: embedding.multi_vector.vectors.tolist(),
-    }
-    if len(embedding.sparse.indices):
-        vectors[SPARSE] = _sparse(embedding.sparse)
-    return vectors
+def _only(point_ids: Iterable[str]) -> models.Filter:
+    return models.Filter(must=[models.HasIdCondition(has_id=list(point_ids))])
+
+
+def _query_vector(vector: Any) -> Any:  # noqa: ANN401 the client's type lists each kind twice
+    return _sparse(vector) if isinstance(vector, SparseVector) else vector.tolist()
 
 
 def _sparse(vector: SparseVector) -> models.SparseVector:
     return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
-
-
-def _sparse_vector(vectors: object) -> SparseVector:
-    stored = vectors.get(SPARSE) if isinstance(vectors, Mapping) else None
-    if stored is None:  # a text without a term
-        return SparseVector(np.empty(0, np.int64), np.empty(0, np.float32))
-    order = np.argsort(stored.indices)  # which a server need not keep
-    return SparseVector(np.array(stored.indices, np.int64)[order], np.array(stored.values, np.float32)[order])
 
 
 DIALECT: Dialect[models.Filter] = Dialect(
