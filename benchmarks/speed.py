@@ -17,8 +17,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import machine
 import numpy as np
@@ -31,6 +32,8 @@ from tercet.encoders.mini import MiniEncoder
 from tercet.models.graph import build_calibration_graph
 from tercet.reading.stdlib import read_standard_library
 from tercet.runtime import make_session, runtime_weights
+
+Array: TypeAlias = NDArray[Any]
 
 ROUNDS = 5
 DOCUMENTS, TOKENS, BATCH = 64, 137, 32
@@ -72,24 +75,33 @@ def three_models(folder: str) -> Callable[[Sequence[str]], None]:
     return encode
 
 
-def all_logits_at_once(encoder: MiniEncoder) -> Callable[[Sequence[str]], None]:
-    """Our own trunk and head, but every logit of a batch exists, and pooling is fastembed's formula."""
-    config, weights = encoder.config, encoder.checkpoint.weights()
+def f32_graph(encoder: MiniEncoder, output: str) -> Callable[[Sequence[str]], Iterator[tuple[Array, Array]]]:
+    """Our own f32 graph up to the input of one layer, batch by batch: (that input, mask)."""
+    config = encoder.config
     graph = build_calibration_graph(config).SerializeToString()
-    session = make_session(graph, runtime_weights(weights, config, "f32"))
-    decoder = dequantize_rows(weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]).T
+    session = make_session(graph, runtime_weights(encoder.checkpoint.weights(), config, "f32"))
     tokenizer = encoder.checkpoint.tokenizer()
 
-    def encode(texts: Sequence[str]) -> None:
+    def run(texts: Sequence[str]) -> Iterator[tuple[Array, Array]]:
         for start in range(0, len(texts), BATCH):
             ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts[start : start + BATCH]))]
             width = max(map(len, ids))
             input_ids = np.array([row + [0] * (width - len(row)) for row in ids], np.int64)
             mask = (input_ids != 0).astype(np.int32)
-            inputs = {"input_ids": input_ids, "attention_mask": mask, "word_mask": mask}
-            (projected,) = session.run(["sparse.decoder"], inputs)
-            logits: NDArray[np.float32] = projected @ decoder
-            weighted = np.log(1 + np.maximum(logits, 0)) * np.expand_dims(mask, axis=-1)
+            yield session.run([output], {"input_ids": input_ids, "attention_mask": mask, "word_mask": mask})[0], mask
+
+    return run
+
+
+def all_logits_at_once(encoder: MiniEncoder) -> Callable[[Sequence[str]], None]:
+    """Our own trunk and head, but every logit of a batch exists, and pooling is fastembed's formula."""
+    weights = encoder.checkpoint.weights()
+    decoder = dequantize_rows(weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]).T
+    projections = f32_graph(encoder, "sparse.decoder")
+
+    def encode(texts: Sequence[str]) -> None:
+        for projected, mask in projections(texts):
+            weighted = np.log(1 + np.maximum(projected @ decoder, 0)) * np.expand_dims(mask, axis=-1)
             np.max(weighted, axis=1)
 
     return encode
@@ -97,18 +109,11 @@ def all_logits_at_once(encoder: MiniEncoder) -> Callable[[Sequence[str]], None]:
 
 def trunk_alone(encoder: MiniEncoder) -> Callable[[Sequence[str]], None]:
     """What both sides of (b) pay before the sparse part begins, at f32."""
-    config = encoder.config
-    graph = build_calibration_graph(config).SerializeToString()
-    session = make_session(graph, runtime_weights(encoder.checkpoint.weights(), config, "f32"))
-    tokenizer = encoder.checkpoint.tokenizer()
+    states = f32_graph(encoder, "sparse.transform")
 
     def encode(texts: Sequence[str]) -> None:
-        for start in range(0, len(texts), BATCH):
-            ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts[start : start + BATCH]))]
-            width = max(map(len, ids))
-            input_ids = np.array([row + [0] * (width - len(row)) for row in ids], np.int64)
-            mask = (input_ids != 0).astype(np.int32)
-            session.run(["sparse.transform"], {"input_ids": input_ids, "attention_mask": mask, "word_mask": mask})
+        for _ in states(texts):
+            pass
 
     return encode
 

@@ -8,7 +8,7 @@ import pytest
 from tercet import Document, HybridIndex, SearchPlan
 from tercet.errors import CollectionMismatch, InvalidDocument, InvalidFilter
 from tercet.fusion import reciprocal_rank_fusion
-from tercet.index import ADD_BATCH
+from tercet.intake import ADD_BATCH
 from tercet.store.memory import MemoryStore
 from tercet.types import Record
 from tests.toys import ToyEncoder

@@ -10,12 +10,13 @@ from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from tercet.encoders.base import Encoder
 from tercet.errors import CollectionMismatch, InvalidDocument, StoreError
 from tercet.filters import Filter, parse_filter
 from tercet.fusion import reciprocal_rank_fusion
+from tercet.intake import Addable, Numbered, Tally, read_batches
 from tercet.plan import SearchPlan
 from tercet.progress import Progress
 from tercet.store.base import Store
@@ -25,7 +26,6 @@ from tercet.types import (
     AddReport,
     Document,
     Embedding,
-    Failure,
     Hit,
     Ranking,
     Record,
@@ -36,15 +36,10 @@ from tercet.types import (
 
 logger = logging.getLogger(__name__)
 
-#: What `add` takes for one document: its text, a Document, or a mapping {"text": …, "id": …, "metadata": {…}}.
-Addable: TypeAlias = str | Document | Mapping[str, Any]
 Where: TypeAlias = Mapping[str, Any]
 Trace: TypeAlias = dict[str, Ranking]
 
 FINAL = "final"
-#: Documents that are looked up, encoded and written together, and bytes of text beyond which a batch is full with less.
-#: What one such step wrote is acknowledged.
-ADD_BATCH, ADD_BYTES = 256, 4 << 20
 
 
 class HybridIndex:
@@ -267,10 +262,10 @@ class HybridIndex:
             raise ValueError(f"on_error must be 'skip' or 'raise', got {on_error!r}")
         if isinstance(documents, str | Document | Mapping):
             documents = [documents]
-        tally = _Tally(on_error)
+        tally = Tally(on_error)
         with Progress("indexing", total=_length(documents), show=progress) as bar:
             try:
-                for read, batch in _batches(documents, tally):
+                for read, batch in read_batches(documents, tally):
                     self._add_batch(batch, tally)
                     bar.advance(read, note=tally.note())
             except StoreError:
@@ -281,7 +276,7 @@ class HybridIndex:
         self.store.flush()
         return tally.report()
 
-    def _add_batch(self, batch: Mapping[str, _Numbered], tally: _Tally) -> None:
+    def _add_batch(self, batch: Mapping[str, Numbered], tally: Tally) -> None:
         stored = self.store.content_hashes(list(batch))
         hashes = {id_: numbered.document.content_hash() for id_, numbered in batch.items()}
         changed = [numbered.document for id_, numbered in batch.items() if stored.get(id_) != hashes[id_]]
@@ -296,7 +291,7 @@ class HybridIndex:
             if record.embedding.truncated:
                 tally.truncated.append(record.document.id)
 
-    def _write(self, records: list[Record], batch: Mapping[str, _Numbered], tally: _Tally) -> list[Record]:
+    def _write(self, records: list[Record], batch: Mapping[str, Numbered], tally: Tally) -> list[Record]:
         """Write records together, or one by one where the engine cannot hold one of them; returns what was written."""
         if not records:
             return []
@@ -405,81 +400,6 @@ def _stages_by_id(trace: Trace) -> dict[str, tuple[StageScore, ...]]:
     return {id_: tuple(stages) for id_, stages in places.items()}
 
 
-class _Numbered(NamedTuple):
-    """A document with its position in the input, from 0."""
-
-    position: int
-    document: Document
-
-
-class _Tally:
-    """What an `add` has done so far, and what it does about documents that cannot be indexed."""
-
-    def __init__(self, on_error: Literal["skip", "raise"]) -> None:
-        self.on_error = on_error
-        self.added: list[str] = []
-        self.updated: list[str] = []
-        self.skipped: list[str] = []
-        self.truncated: list[str] = []
-        self.failed: list[Failure] = []
-
-    def fail(self, position: int, id_: str | None, error: InvalidDocument) -> None:
-        if self.on_error == "raise":
-            raise InvalidDocument(f"document at position {position}: {error}") from error
-        self.failed.append(Failure(position, id_, str(error)))
-        logger.warning("document at position %d is left out: %s", position, error)
-
-    def note(self) -> str:
-        return f"{len(self.failed):,} failed" if self.failed else ""
-
-    def report(self) -> AddReport:
-        # An id that came twice, in different batches, is named once.
-        added, updated = dict.fromkeys(self.added), dict.fromkeys(self.updated)
-        return AddReport(
-            added=tuple(added),
-            updated=tuple(id_ for id_ in updated if id_ not in added),
-            skipped=tuple(id_ for id_ in dict.fromkeys(self.skipped) if id_ not in added and id_ not in updated),
-            failed=tuple(self.failed),
-            truncated=tuple(dict.fromkeys(self.truncated)),
-        )
-
-
-def _batches(documents: Iterable[Addable], tally: _Tally) -> Iterator[tuple[int, dict[str, _Numbered]]]:
-    """Yield (documents read, those that can be indexed by id, the last of each), a batch at a time.
-
-    Each is checked and copied as it is read: a source that fills the same dict again and again is no surprise. Where
-    the source breaks off, what it gave is yielded before its error is raised.
-    """
-    numbered = enumerate(documents)
-    while True:
-        batch: dict[str, _Numbered] = {}
-        read = size = 0
-        broken: Exception | None = None
-        try:
-            for position, addable in numbered:
-                read += 1
-                try:
-                    document = _document(addable)
-                except InvalidDocument as error:
-                    id_ = addable.get("id") if isinstance(addable, Mapping) else None
-                    tally.fail(position, id_ if isinstance(id_, str) else None, error)
-                    continue
-                batch[document.id] = _Numbered(position, document)
-                size += len(document.text)
-                if len(batch) >= ADD_BATCH or size >= ADD_BYTES:
-                    break
-        except InvalidDocument:
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever the caller's iterable raises, after what it gave is written)
-            broken = error
-        if batch or read:
-            yield read, batch
-        if broken is not None:
-            raise broken
-        if not read:
-            return
-
-
 def _checked_queries(queries: Sequence[str]) -> list[str]:
     if isinstance(queries, str):
         raise TypeError("search_many and rankings take a list of queries, got one str; use search, or put it in a list")
@@ -496,26 +416,6 @@ def _checked_queries(queries: Sequence[str]) -> list[str]:
                 f"right encoding"
             ) from None
     return list(queries)
-
-
-def _document(addable: object) -> Document:
-    match addable:
-        case Document():
-            return addable
-        case str():
-            return Document(addable)
-        case Mapping():
-            if unknown := set(addable) - {"text", "id", "metadata"}:
-                raise InvalidDocument(
-                    f"a document has text, id and metadata, got also {', '.join(sorted(map(repr, unknown)))}; "
-                    f"put other entries under metadata"
-                )
-            if "text" not in addable:
-                raise InvalidDocument("a document needs an entry 'text'")
-            id_, metadata = addable.get("id"), addable.get("metadata")
-            return Document(addable["text"], "" if id_ is None else id_, {} if metadata is None else metadata)
-        case _:
-            raise InvalidDocument(f"a document is a str, a Document or a dict, got {type(addable).__name__}")
 
 
 def _condition(where: Where | None) -> Filter | None:
