@@ -1,4 +1,9 @@
-"""How well does each stage rank? Every collection below DATA/eval in, nDCG@10 and Recall@100 by stage out."""
+"""How well does each stage rank? Every collection below DATA/eval in, nDCG@10 and Recall@100 by stage out.
+
+    python benchmarks/quality.py DATA [NAME,NAME]
+
+The names choose the collections that are measured at f32, too; without them, all are.
+"""
 
 from __future__ import annotations
 
@@ -108,10 +113,12 @@ def evaluate(folder: Path, encoder: MiniEncoder) -> dict[str, object]:
 
 def main() -> None:
     data = Path(sys.argv[1])
+    folders = sorted(path for path in (data / "eval").iterdir() if (path / "qrels.tsv").exists())
+    exact = sys.argv[2].split(",") if len(sys.argv) > 2 else [folder.name for folder in folders]
     results: dict[str, object] = {}
-    for precision in ("int8", "f32"):
+    for precision, chosen in (("int8", folders), ("f32", [folder for folder in folders if folder.name in exact])):
         encoder = MiniEncoder(precision=precision)
-        for folder in sorted(path for path in (data / "eval").iterdir() if (path / "qrels.tsv").exists()):
+        for folder in chosen:
             results[f"{folder.name} {precision}"] = result = evaluate(folder, encoder)
             print(folder.name, precision, json.dumps(result, indent=1), flush=True)
     machine.write("quality", {"model": encoder.config.name, "plan": str(SearchPlan()), "collections": results})

@@ -21,6 +21,18 @@ def test_every_python_block_runs(block: str, tmp_path: Path) -> None:
     assert done.stdout
 
 
+def test_every_figure_is_a_committed_result() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import tables
+    finally:
+        sys.path.pop(0)
+    markers = re.findall(r"<!-- (\w+) -->", README)
+
+    assert sorted(markers) == sorted(tables.TABLES)
+    assert tables.filled(README) == README
+
+
 def test_the_make_targets_it_names_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 

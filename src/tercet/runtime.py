@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from tercet.checkpoint import TILE_TERMS, ModelConfig, Precision, Weights, dequantize_rows, quantize_rows
 from tercet.errors import CheckpointError
 
-#: vpmaddubsw, the int8 instruction before VNNI, adds two products in 16 bits: 255 · 63 · 2 fits, 8-bit ones do not.
-WEIGHT_BITS = 7
-
 
 def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision) -> dict[str, NDArray[Any]]:
     """The tensors that `tercet.models.graph` declares, by name, from those of model.safetensors."""
@@ -27,7 +24,7 @@ def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision)
             continue
         if precision == "int8" and f"{layer}.smooth" in weights and kind == "weight":
             smooth = weights[f"{layer}.smooth"]
-            integers, ready[f"{name}.scale"] = quantize_rows((tensor * smooth[:, None]).T, bits=WEIGHT_BITS)
+            integers, ready[f"{name}.scale"] = quantize_rows((tensor * smooth[:, None]).T)
             ready[name] = np.ascontiguousarray(integers.T)
             ready[f"{layer}.smooth.inverse"] = 1 / smooth
         else:

@@ -89,8 +89,7 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
     sample = np.random.default_rng(plan.seed).integers(0, len(document_side.states.states), 200_000)
     late.start_from(torch.from_numpy(document_side.states.states[sample].astype(np.float32)))
     indexed = _indexed(pairs, queries, documents)
-    for stage in (plan.distillation, second_round(plan.distillation)):
-        train_sparse_head(sparse, late, query_side, document_side, indexed, stage)
+    train_sparse_head(sparse, late, query_side, document_side, indexed, plan.distillation)
     train_late_head(late, query_side, document_side, indexed, plan.late_distillation)
 
     sampled = random.Random(plan.seed).sample(pairs, plan.calibration_texts)
@@ -104,19 +103,6 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
         card=(files("tercet.models") / "card.md").read_text(encoding="utf-8"),
     )
     logger.info("wrote %s", out)
-
-
-def second_round(plan: DistillationPlan) -> DistillationPlan:
-    """A warm restart at half the learning rates, with the lexical teacher's vectors mattering less."""
-    return dataclasses.replace(
-        plan,
-        steps=int(0.7 * plan.steps),
-        learning_rate=plan.learning_rate / 2,
-        decoder_learning_rate=plan.decoder_learning_rate / 2,
-        bonus_learning_rate=plan.bonus_learning_rate / 2,
-        imitation=(plan.imitation[1], plan.imitation[1] / 2),
-        seed=plan.seed + 1,
-    )
 
 
 def inverse_document_frequency(documents: TokenStates, vocabulary_size: int) -> Tensor:

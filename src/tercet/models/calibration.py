@@ -41,8 +41,8 @@ def calibrate(checkpoint: Checkpoint, texts: Sequence[str]) -> Calibration:
 def smoothing_factors(reach: NDArray[np.float32]) -> NDArray[np.float32]:
     """√reach of each channel: half of what makes a channel hard to round moves into its weights.
 
-    SmoothQuant (Xiao et al., 2023) with α = ½, without the division by the weights' own reach: with 7-bit weights that
-    made the vectors worse (cosine to f32 .982, without smoothing .993, so .997).
+    SmoothQuant (Xiao et al., 2023) with α = ½, without its division by the weights' own reach, which made the vectors
+    worse here (cosine to f32 .982; without smoothing .993, so .997).
 
     reach: (inputs,) greatest magnitude of each channel
     returns: (inputs,), with a geometric mean of 1

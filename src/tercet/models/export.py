@@ -28,7 +28,6 @@ from tercet.errors import CheckpointError
 from tercet.models.calibration import calibrate
 from tercet.models.graph import write_graphs
 from tercet.models.heads import LateHead, SparseHead
-from tercet.runtime import WEIGHT_BITS
 
 #: all-MiniLM was trained on no more than 256 word pieces, though its trunk has 512 positions.
 QUERY_TOKENS, DOCUMENT_TOKENS = 64, 256
@@ -136,7 +135,7 @@ def trunk_tensors(state: Mapping[str, NDArray[Any]], layers: int) -> Tensors:
 
 
 def head_tensors(sparse: SparseHead, late: LateHead, terms: NDArray[np.int32]) -> Tensors:
-    rows, scales = quantize_rows(_numpy(sparse.decoder), bits=WEIGHT_BITS)
+    rows, scales = quantize_rows(_numpy(sparse.decoder))
     return {
         "late.project.weight": _half(_numpy(late.project.weight).T),
         "sparse.transform.weight": _half(_numpy(sparse.transform.weight).T),
