@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bm25s
 import ir_measures
 import machine
+import numpy as np
 import Stemmer
 from ir_measures import R, nDCG
+from numpy.typing import NDArray
 
 from tercet import Document, HybridIndex, SearchPlan
 from tercet.encoders.mini import MiniEncoder
 from tercet.fusion import min_max_fusion
-from tercet.types import Ranking
+from tercet.types import Embedding, Ranking, ranked
 
 MEASURES = (nDCG @ 10, R @ 100)
 DEPTH = 100
@@ -38,10 +41,8 @@ def full_text(row: dict[str, str]) -> str:
 
 
 def bm25_run(documents: list[Document], queries: dict[str, str]) -> dict[str, Ranking]:
-    from tercet.types import ranked
-
     stemmer = Stemmer.Stemmer("english")
-    retriever = bm25s.BM25(k1=0.9, b=0.4)  # Anserini's settings
+    retriever = bm25s.BM25()  # the library's own settings
     retriever.index(
         bm25s.tokenize([document.text for document in documents], stemmer=stemmer, show_progress=False),
         show_progress=False,
@@ -54,12 +55,25 @@ def bm25_run(documents: list[Document], queries: dict[str, str]) -> dict[str, Ra
     }
 
 
-def late_alone(index: HybridIndex, queries: dict[str, str], ids: list[str]) -> dict[str, Ranking]:
+class Remembering(MiniEncoder):
+    """Keeps the multi-vectors of the documents that it encodes, for `late_alone`."""
+
+    def encode_documents(self, documents: Iterable[str]) -> Iterator[Embedding]:
+        for embedding in super().encode_documents(documents):
+            self.multi_vectors.append(embedding.multi_vector.vectors)
+            yield embedding
+
+    multi_vectors: list[NDArray[np.float32]]
+
+
+def late_alone(encoder: Remembering, queries: dict[str, str], ids: list[str]) -> dict[str, Ranking]:
     """MaxSim over the whole collection: what the late head would find without a first stage."""
+    starts = np.cumsum([0, *(len(rows) for rows in encoder.multi_vectors[:-1])])
+    tokens = np.concatenate(encoder.multi_vectors).T
     run = {}
     for query, text in queries.items():
-        multi_vector = index.encoder.encode_query(text).multi_vector
-        run[query] = index.store.rerank([(multi_vector, ids)])[0][:DEPTH]
+        best = np.maximum.reduceat(encoder.encode_query(text).multi_vector.vectors @ tokens, starts, axis=1)
+        run[query] = ranked(list(zip(ids, best.sum(axis=0).tolist(), strict=True)), DEPTH)
     return run
 
 
@@ -74,7 +88,7 @@ def measure(run: dict[str, Ranking], qrels: list[ir_measures.Qrel]) -> dict[str,
     return {str(measure): round(values[measure], 4) for measure in MEASURES}
 
 
-def evaluate(folder: Path, encoder: MiniEncoder) -> dict[str, object]:
+def evaluate(folder: Path, encoder: Remembering) -> dict[str, object]:
     rows = read_lines(folder / "corpus.jsonl")
     documents = [Document(full_text(row), row["_id"]) for row in rows if full_text(row)]
     queries = {row["_id"]: row["text"] for row in read_lines(folder / "queries.jsonl")}
@@ -84,12 +98,13 @@ def evaluate(folder: Path, encoder: MiniEncoder) -> dict[str, object]:
     queries = {query: text for query, text in queries.items() if query in judged}
 
     index = HybridIndex.in_memory(encoder=encoder)
+    encoder.multi_vectors = []
     started = time.perf_counter()
     report = index.add(documents, progress=True)
     seconds = time.perf_counter() - started
     traces = dict(zip(queries, index.rankings(list(queries.values())), strict=True))
     runs = {stage: {query: trace[stage][:DEPTH] for query, trace in traces.items()} for stage in ("dense", "sparse")}
-    runs["late alone"] = late_alone(index, queries, [document.id for document in documents])
+    runs["late alone"] = late_alone(encoder, queries, [document.id for document in documents])
     for stage, name in (("fused", "fused (dense + sparse)"), ("late", "late on the pool"), ("final", "final")):
         runs[name] = {query: trace[stage][:DEPTH] for query, trace in traces.items()}
     weights = SearchPlan().weights
@@ -117,7 +132,7 @@ def main() -> None:
     exact = sys.argv[2].split(",") if len(sys.argv) > 2 else [folder.name for folder in folders]
     results: dict[str, object] = {}
     for precision, chosen in (("int8", folders), ("f32", [folder for folder in folders if folder.name in exact])):
-        encoder = MiniEncoder(precision=precision)
+        encoder = Remembering(precision=precision)
         for folder in chosen:
             results[f"{folder.name} {precision}"] = result = evaluate(folder, encoder)
             print(folder.name, precision, json.dumps(result, indent=1), flush=True)

@@ -12,7 +12,16 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-STAGES = ("BM25", "dense", "sparse", "late alone", "fused (dense + sparse)", "late on the pool", "final")
+STAGES = (
+    "BM25",
+    "dense",
+    "sparse",
+    "late alone",
+    "fused (dense + sparse)",
+    "late on the pool",
+    "final",
+    "final by min-max instead",
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -41,7 +50,6 @@ def quality() -> str:
         return [label, *(f"**{cell}**" if label == "**final**" else cell for cell in cells)]
 
     rows = [row("**final**" if stage == "final" else stage, "int8", stage, "nDCG@10") for stage in STAGES]
-    rows.append(row("final at f32", "f32", "final", "nDCG@10"))
     rows.append(row("final, Recall@100", "int8", "final", "R@100"))
     return table(["nDCG@10", *collections], rows)
 

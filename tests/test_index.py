@@ -7,7 +7,7 @@ import pytest
 
 from tercet import Document, HybridIndex, SearchPlan
 from tercet.errors import CollectionMismatch, InvalidDocument, InvalidFilter
-from tercet.fusion import reciprocal_rank_fusion
+from tercet.fusion import min_max_fusion, reciprocal_rank_fusion
 from tercet.intake import ADD_BATCH
 from tercet.store.memory import MemoryStore
 from tercet.types import Record
@@ -46,6 +46,15 @@ class TestSearch:
             ranks = {stage.stage: stage.rank for stage in hit.stages}
             expected = sum(plan.weights[stage] / (10 + ranks[stage]) for stage in plan.weights if stage in ranks)
             assert hit.score == pytest.approx(expected)
+
+    @pytest.mark.parametrize("stages", [("dense", "sparse", "late"), ("dense", "sparse")])
+    def test_min_max_joins_by_scores(self, index: HybridIndex, stages: tuple[str, ...]) -> None:
+        plan = SearchPlan(fusion="min_max", weights={"late": 3}, stages=stages)
+        trace = index.rankings(["the vault keys"], plan=plan)[0]
+        expected = dict(min_max_fusion({stage: trace[stage] for stage in stages}, weights=plan.weights))
+
+        assert {hit.id: hit.score for hit in index.search("the vault keys", plan=plan)} == pytest.approx(expected)
+        assert 0 < trace["final"][0].score <= 1
 
     def test_shared_terms_sum_to_the_sparse_score(self, index: HybridIndex) -> None:
         for hit in index.search("the cat chased the vault keys"):

@@ -26,6 +26,7 @@ from tercet.plan import SearchPlan
         ({"weights": {"dense": 0, "sparse": 0}}, "nothing to rank"),
         ({"mode": "cascade", "stages": ("dense",)}, "add 'late'"),
         ({"mode": "vote"}, "'fused' or 'cascade'"),
+        ({"fusion": "sum"}, "'rrf' or 'min_max'"),
         ({"k": 101}, "pool of 100"),
         ({"k": 100, "prefetch_k": 10}, "pool of 20"),
         ({"k": 11, "prefetch_k": 10, "weights": {"sparse": 0}}, "pool of 10"),

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeAlias
 from tercet.encoders.base import Encoder
 from tercet.errors import CollectionMismatch, InvalidDocument, StoreError
 from tercet.filters import Filter, parse_filter
-from tercet.fusion import reciprocal_rank_fusion
+from tercet.fusion import min_max_fusion, reciprocal_rank_fusion
 from tercet.intake import Addable, Numbered, Tally, read_batches
 from tercet.plan import SearchPlan
 from tercet.progress import Progress
@@ -200,9 +200,8 @@ class HybridIndex:
         embeddings = self.encoder.encode_queries(_checked_queries(queries))
         traces = self.store.prefetch(embeddings, plan.prefetches, limit=plan.prefetch_k, where=condition)
         for trace in traces:
-            rankings = {stage: trace[stage] for stage in plan.prefetches}
-            fused = reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
-            trace[FUSED] = _found(fused)
+            rankings = {stage: trace[stage] for stage in plan.prefetches if plan.weights[stage] > 0}
+            trace[FUSED] = reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
         if LATE in plan.stages:
             pools = [[scored.id for scored in trace[FUSED][: plan.rerank_k]] for trace in traces]
             candidates = [(embedding.multi_vector, pool) for embedding, pool in zip(embeddings, pools, strict=True)]
@@ -365,17 +364,15 @@ class HybridIndex:
 
 
 def _final_order(trace: Trace, plan: SearchPlan) -> Ranking:
-    if LATE not in plan.stages:
+    if LATE not in plan.stages and plan.fusion == "rrf":
         return trace[FUSED]
     if plan.mode == "cascade":
         return trace[LATE]
-    rankings = {stage: trace[stage] for stage in plan.stages}
-    return _found(reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights))
-
-
-def _found(ranking: Ranking) -> Ranking:
-    """Without the documents that only stages of weight 0 found."""
-    return [scored for scored in ranking if scored.score > 0]
+    # A stage of weight 0 brings no documents of its own, under either formula.
+    rankings = {stage: trace[stage] for stage in plan.stages if plan.weights[stage] > 0}
+    if plan.fusion == "min_max":
+        return min_max_fusion(rankings, weights=plan.weights)
+    return reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
 
 
 def _cut(trace: Trace, plan: SearchPlan) -> Ranking:

@@ -33,6 +33,8 @@ class SearchPlan:
         has its default of 1, late of 2; what only stages of weight 0 found is no hit
     stages: those that take part; ("sparse",) is SPLADE alone, ("dense", "sparse") fuses without reranking
     mode: "fused" orders by all three rankings, "cascade" by late interaction alone
+    fusion: how mode="fused" joins them for the final order: "rrf" by rank, or "min_max" by the weighted mean of scores
+        stretched to [0, 1], which keeps how far apart two documents are; the pool is joined by rank in both
     threshold: least final score of a hit, or the least score by stage, {"dense": 0.3}; a hit that a named stage did
         not find is dropped
 
@@ -48,6 +50,7 @@ class SearchPlan:
     weights: Mapping[str, float] = field(default_factory=default_weights)
     stages: tuple[str, ...] = STAGES
     mode: Literal["fused", "cascade"] = "fused"
+    fusion: Literal["rrf", "min_max"] = "rrf"
     threshold: float | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -55,6 +58,8 @@ class SearchPlan:
             object.__setattr__(self, name, _whole_number(name, getattr(self, name), least))
         if self.mode not in ("fused", "cascade"):
             raise ValueError(f"mode must be 'fused' or 'cascade', got {self.mode!r}")
+        if self.fusion not in ("rrf", "min_max"):
+            raise ValueError(f"fusion must be 'rrf' or 'min_max', got {self.fusion!r}")
         object.__setattr__(self, "stages", tuple(self.stages))
         _check_stages("stages", self.stages)
         if not self.prefetches:
