@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -177,7 +176,7 @@ class HybridIndex:
                 # A document that was deleted between ranking and reading is gone, not an error.
                 if scored.id in documents and scored.id in vectors
             ]
-            for embedding, stages, final in zip(embeddings, map(_stages_by_id, traces), finals, strict=True)
+            for embedding, stages, final in zip(embeddings, map(_stages_by_id, traces, finals), finals, strict=True)
         ]
 
     async def asearch(
@@ -387,13 +386,14 @@ def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
     return final[: plan.k]
 
 
-def _stages_by_id(trace: Trace) -> dict[str, tuple[StageScore, ...]]:
-    """Each document's place in each stage that found it, in the order of the stages."""
-    places: defaultdict[str, list[StageScore]] = defaultdict(list)
+def _stages_by_id(trace: Trace, final: Ranking) -> dict[str, tuple[StageScore, ...]]:
+    """The place of each final document in each stage that found it, in the order of the stages."""
+    places: dict[str, list[StageScore]] = {scored.id: [] for scored in final}
     for stage, ranking in trace.items():
         if stage != FINAL:
             for rank, scored in enumerate(ranking, start=1):
-                places[scored.id].append(StageScore(stage, rank, scored.score))
+                if scored.id in places:
+                    places[scored.id].append(StageScore(stage, rank, scored.score))
     return {id_: tuple(stages) for id_, stages in places.items()}
 
 

@@ -78,6 +78,8 @@ class MiniEncoder:
         return self._run(tokens, self._specials)[0]
 
     def encode_queries(self, queries: Sequence[str]) -> list[Embedding]:
+        if len(queries) == 1:
+            return [self.encode_query(queries[0])]
         # One by one, on several threads: a batch would change the last bits of a query's vectors, and so its ties.
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(self.encode_query, queries))
