@@ -1,4 +1,5 @@
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -48,4 +49,4 @@ def test_the_shipped_model_fits_the_package_and_its_card() -> None:
     size = sum(path.stat().st_size for path in folder.iterdir())
 
     assert size < 45_000_000
-    assert "Limits" in (folder / "README.md").read_text()
+    assert (folder / "README.md").read_text() == (files("tercet.models") / "card.md").read_text()

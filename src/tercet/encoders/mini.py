@@ -34,7 +34,7 @@ class MiniEncoder:
     """Dense, sparse and multi-vector of a text from one pass over one trunk.
 
     precision: "int8" rounds weights and activations with fixed scales, so a text's vectors never depend on its batch;
-        "f32" is the exact model, about 1.6 times slower on a processor with AVX2
+        "f32" is the exact model, about 1.5 times slower on a processor with AVX2 (benchmarks/speed.py)
     threads: documents are encoded on so many threads, each with its own batch; a query always takes one
 
     Safe to share between threads.

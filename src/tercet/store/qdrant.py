@@ -46,7 +46,6 @@ from tercet.types import DENSE, LATE, SPARSE, Document, Ranking, Record, Scored,
 
 #: Multi-vectors, the query API and half-precision sparse indexes.
 OLDEST_VERSION = (1, 12)
-METADATA_SINCE = (1, 16)
 
 _PAUSES_SECONDS = (0.1, 0.4, 1.6)  # between four attempts
 _LONGEST_PAUSE_SECONDS = 30  # whatever the server asks for
