@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from tercet.errors import TercetError
     from tercet.index import HybridIndex
     from tercet.plan import SearchPlan
-    from tercet.types import AddReport, Document, Failure, Hit, StageScore, TermMatch
+    from tercet.types import FRAMEWORK_KEY, AddReport, Document, Failure, Hit, StageScore, TermMatch
 
 __version__ = "0.1.0"
 __all__ = [
+    "FRAMEWORK_KEY",
     "AddReport",
     "Document",
     "Failure",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FRAMEWORK_KEY": "tercet.types",
     "AddReport": "tercet.types",
     "Document": "tercet.types",
     "Failure": "tercet.types",

@@ -11,34 +11,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
-from tercet.encoders.base import Encoder
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tercet.encoders.base import DenseApart, Encoder, EncoderSpec, unit_rows
 from tercet.errors import CollectionMismatch, InvalidDocument, StoreError
 from tercet.filters import Filter, parse_filter
-from tercet.fusion import min_max_fusion, reciprocal_rank_fusion
 from tercet.intake import Addable, Numbered, Tally, read_batches
+from tercet.observing import Observer
 from tercet.plan import SearchPlan
 from tercet.progress import Progress
+from tercet.query import Embed, Question, Trace, answer, rank
+from tercet.scope import EVERYTHING, Scope, Tenant
 from tercet.store.base import Store
+from tercet.store.readers import BlockingReader, run_at_once
 from tercet.types import (
-    FUSED,
-    LATE,
+    DENSE,
     AddReport,
     Document,
     Embedding,
     Hit,
-    Ranking,
+    MultiVector,
     Record,
+    Scored,
     SparseVector,
-    StageScore,
-    TermMatch,
+    Stored,
 )
 
 logger = logging.getLogger(__name__)
 
 Where: TypeAlias = Mapping[str, Any]
-Trace: TypeAlias = dict[str, Ranking]
-
-FINAL = "final"
 
 
 class HybridIndex:
@@ -62,6 +64,7 @@ class HybridIndex:
         self.store = store
         self.encoder = encoder
         self.plan = plan or SearchPlan()
+        self._scope: Scope = EVERYTHING
 
     @classmethod
     def open(
@@ -133,21 +136,31 @@ class HybridIndex:
         encoder = encoder or _default_encoder()
         return cls(MemoryStore(encoder.spec), encoder, plan=plan)
 
-    # --- the way of a query ---
+    # --- the way of a query: see tercet.query ---
 
     def search(
-        self, query: str, *, k: int | None = None, where: Where | None = None, plan: SearchPlan | None = None
+        self,
+        query: str,
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: ArrayLike | None = None,
+        observer: Observer | None = None,
     ) -> list[Hit]:
         """The best `k` documents for a query, best first.
 
         where: a filter on metadata, see `tercet.filters`
         plan: how to search; `k` goes before the plan's
+        dense: (dim,) the query's dense vector where it was made elsewhere; the encoder's is then not used
+        observer: hears of each step, see `tercet.observing`
 
         Raises:
-            ValueError: the query is empty, or k is below 1.
+            ValueError: the query is empty, k is below 1, or the dense vector is none of this index.
             InvalidFilter: the filter cannot be read.
         """
-        return self.search_many([query], k=k, where=where, plan=plan)[0]
+        vectors = None if dense is None else [dense]
+        return self.search_many([query], k=k, where=where, plan=plan, dense=vectors, observer=observer)[0]
 
     def search_many(
         self,
@@ -156,59 +169,138 @@ class HybridIndex:
         k: int | None = None,
         where: Where | None = None,
         plan: SearchPlan | None = None,
+        dense: Sequence[ArrayLike] | None = None,
+        observer: Observer | None = None,
     ) -> list[list[Hit]]:
-        """`search` for many queries: encoded side by side, asked in one batch, with the same hits as one by one."""
-        plan = self._plan(k, plan)
-        embeddings, traces = self._answer(queries, plan, where)
-        finals = [_cut(trace, plan) for trace in traces]
-        ids = list({scored.id for final in finals for scored in final})
-        documents = self.store.retrieve(ids)
-        vectors = self.store.sparse_vectors(ids)
-        return [
-            [
-                Hit(
-                    documents[scored.id],
-                    scored.score,
-                    stages[scored.id],
-                    self._shared_terms(embedding.sparse, vectors[scored.id]),
-                )
-                for scored in final
-                # A document that was deleted between ranking and reading is gone, not an error.
-                if scored.id in documents and scored.id in vectors
-            ]
-            for embedding, stages, final in zip(embeddings, map(_stages_by_id, traces, finals), finals, strict=True)
-        ]
+        """`search` for many queries: encoded side by side, asked in one batch, with the same hits as one by one.
+
+        dense: (n_queries, dim)
+        """
+        question = self._question(queries, k, where, plan, observer)
+        embed = self._embed_now(question.queries, self._given(dense, len(question.queries)))
+        return self._shown(run_at_once(answer(question, embed, BlockingReader(self.store), self.encoder)))
 
     async def asearch(
-        self, query: str, *, k: int | None = None, where: Where | None = None, plan: SearchPlan | None = None
+        self,
+        query: str,
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: ArrayLike | None = None,
+        observer: Observer | None = None,
     ) -> list[Hit]:
-        """`search` in a thread of its own, so the event loop goes on."""
-        return await asyncio.to_thread(self.search, query, k=k, where=where, plan=plan)
+        """`search` without blocking the event loop: model and embedded engine work in threads, a server is awaited."""
+        vectors = None if dense is None else [dense]
+        return (await self.asearch_many([query], k=k, where=where, plan=plan, dense=vectors, observer=observer))[0]
+
+    async def asearch_many(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: Sequence[ArrayLike] | None = None,
+        observer: Observer | None = None,
+    ) -> list[list[Hit]]:
+        """`search_many` without blocking the event loop."""
+        question = self._question(queries, k, where, plan, observer)
+        embed = self._embed_in_thread(question.queries, self._given(dense, len(question.queries)))
+        return self._shown(await answer(question, embed, self.store.reader(), self.encoder))
+
+    def nearest(self, vector: ArrayLike, *, k: int | None = None, where: Where | None = None) -> list[Hit]:
+        """The `k` documents whose dense vectors have the greatest cosine with this one, which is each hit's score.
+
+        vector: (dim,) made by the dense model of this index
+
+        Raises:
+            ValueError: the vector has another size or no direction.
+        """
+        question, embed = self._nearest(vector, k, where)
+        return self._shown(run_at_once(answer(question, embed, BlockingReader(self.store), self.encoder)))[0]
+
+    async def anearest(self, vector: ArrayLike, *, k: int | None = None, where: Where | None = None) -> list[Hit]:
+        """`nearest` without blocking the event loop."""
+        question, embed = self._nearest(vector, k, where)
+        return self._shown(await answer(question, embed, self.store.reader(), self.encoder))[0]
 
     def rankings(
         self, queries: Sequence[str], *, plan: SearchPlan | None = None, where: Where | None = None
     ) -> list[Trace]:
         """Every stage's whole ranking for each query, by stage, with "fused" (the pool) and "final": for evaluation."""
-        return self._answer(queries, self._plan(None, plan), where)[1]
+        question = self._question(queries, None, where, plan, None)
+        embed = self._embed_now(question.queries, None)
+        _, traces = run_at_once(rank(question, embed, BlockingReader(self.store)))
+        shown = self._scope.shown_id
+        return [
+            {stage: [Scored(shown(scored.id), scored.score) for scored in ranking] for stage, ranking in trace.items()}
+            for trace in traces
+        ]
 
-    def _answer(
-        self, queries: Sequence[str], plan: SearchPlan, where: Where | None
-    ) -> tuple[list[Embedding], list[Trace]]:
-        """Encode, prefetch, fuse, rerank, order: the whole way from text to rankings."""
-        condition = _condition(where)
-        embeddings = self.encoder.encode_queries(_checked_queries(queries))
-        traces = self.store.prefetch(embeddings, plan.prefetches, limit=plan.prefetch_k, where=condition)
-        for trace in traces:
-            rankings = {stage: trace[stage] for stage in plan.prefetches if plan.weights[stage] > 0}
-            trace[FUSED] = reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
-        if LATE in plan.stages:
-            pools = [[scored.id for scored in trace[FUSED][: plan.rerank_k]] for trace in traces]
-            candidates = [(embedding.multi_vector, pool) for embedding, pool in zip(embeddings, pools, strict=True)]
-            for trace, ranking in zip(traces, self.store.rerank(candidates), strict=True):
-                trace[LATE] = ranking
-        for trace in traces:
-            trace[FINAL] = _final_order(trace, plan)
-        return embeddings, traces
+    def _question(
+        self,
+        queries: Sequence[str],
+        k: int | None,
+        where: Where | None,
+        plan: SearchPlan | None,
+        observer: Observer | None,
+    ) -> Question:
+        return Question(
+            queries=_checked_queries(queries),
+            plan=self._plan(k, plan),
+            where=self._condition(where),
+            observer=observer,
+        )
+
+    def _nearest(self, vector: ArrayLike, k: int | None, where: Where | None) -> tuple[Question, Embed]:
+        k = self.plan.k if k is None else k
+        plan = SearchPlan(k=k, prefetch_k=k, stages=(DENSE,))
+        embedding = _dense_alone(unit_rows([vector], self.encoder.spec.dense_dim)[0], self.encoder.spec)
+
+        async def embed() -> list[Embedding]:
+            return [embedding]
+
+        return Question(queries=[""], plan=plan, where=self._condition(where)), embed
+
+    def _embed_now(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> Embed:
+        async def embed() -> list[Embedding]:
+            return self._embeddings(queries, dense)
+
+        return embed
+
+    def _embed_in_thread(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> Embed:
+        async def embed() -> list[Embedding]:
+            return await asyncio.to_thread(self._embeddings, queries, dense)
+
+        return embed
+
+    def _embeddings(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> list[Embedding]:
+        if dense is None:
+            return self.encoder.encode_queries(queries)
+        embeddings = self._encoder_of_others().encode_queries(queries)
+        return [replace(embedding, dense=vector) for embedding, vector in zip(embeddings, dense, strict=True)]
+
+    def _encoder_of_others(self) -> Encoder:
+        """What encodes where dense vectors are given: nobody is to pay for an embedding that is not used."""
+        return self.encoder.others if isinstance(self.encoder, DenseApart) else self.encoder
+
+    def _given(self, dense: Any, count: int) -> NDArray[np.float32] | None:  # noqa: ANN401 checked by unit_rows
+        """Dense vectors from elsewhere, checked against this index and the number of texts."""
+        if dense is None:
+            return None
+        rows = unit_rows(dense, self.encoder.spec.dense_dim)
+        if len(rows) != count:
+            raise ValueError(f"got {len(rows)} dense vectors for {count} texts; give one for each, in their order")
+        return rows
+
+    def _shown(self, answers: list[list[Hit]]) -> list[list[Hit]]:
+        if self._scope is EVERYTHING:
+            return answers
+        return [[replace(hit, document=self._scope.shown(hit.document)) for hit in hits] for hits in answers]
+
+    def _condition(self, where: Where | None) -> Filter | None:
+        return self._scope.condition(None if where is None else parse_filter(where))
 
     def _plan(self, k: int | None, plan: SearchPlan | None) -> SearchPlan:
         if k is None:
@@ -220,26 +312,13 @@ class HybridIndex:
         plan = self.plan
         return replace(plan, k=k, prefetch_k=max(plan.prefetch_k, least), rerank_k=max(plan.rerank_k, least))
 
-    def _shared_terms(self, query: SparseVector, document: SparseVector) -> tuple[TermMatch, ...]:
-        weights = dict(zip(document.indices.tolist(), document.values.tolist(), strict=True))
-        shared = [
-            (index, weight, weights[index])
-            for index, weight in zip(query.indices.tolist(), query.values.tolist(), strict=True)
-            if index in weights
-        ]
-        shared.sort(key=lambda match: (-match[1] * match[2], match[0]))
-        terms = self.encoder.terms([index for index, _, _ in shared])
-        return tuple(
-            TermMatch(term, query_weight, document_weight)
-            for term, (_, query_weight, document_weight) in zip(terms, shared, strict=True)
-        )
-
     # --- the way of a document ---
 
     def add(
         self,
         documents: Addable | Iterable[Addable],
         *,
+        dense: Sequence[ArrayLike] | NDArray[Any] | None = None,
         on_error: Literal["skip", "raise"] = "skip",
         progress: bool | None = None,
     ) -> AddReport:
@@ -248,23 +327,30 @@ class HybridIndex:
         A document that is stored as it is costs no encoding, so an interrupted `add` is finished by calling it again.
         One whose text or metadata changed is replaced. Of documents with the same id in one call, the last one counts.
 
+        dense: (n, dim) the documents' dense vectors, in their order, where they were made elsewhere; the encoder's are
+            then not used, and documents from an iterator are read whole first
         on_error: "skip" counts and names documents that cannot be indexed, "raise" stops at the first, before its
             batch is written
         progress: a bar on standard error; None shows one where standard error is a terminal
 
         Raises:
             InvalidDocument: with on_error="raise".
+            ValueError: not one dense vector of the right size for each document; nothing is written.
             StoreError: the engine refused; what earlier batches wrote stays and is whole.
         """
         if on_error not in ("skip", "raise"):
             raise ValueError(f"on_error must be 'skip' or 'raise', got {on_error!r}")
         if isinstance(documents, str | Document | Mapping):
             documents = [documents]
+        vectors = None
+        if dense is not None:
+            documents = list(documents)
+            vectors = self._given(dense, len(documents))
         tally = Tally(on_error)
         with Progress("indexing", total=_length(documents), show=progress) as bar:
             try:
-                for read, batch in read_batches(documents, tally):
-                    self._add_batch(batch, tally)
+                for read, batch in read_batches(documents, tally, self._scope.stored):
+                    self._add_batch(batch, vectors, tally)
                     bar.advance(read, note=tally.note())
             except StoreError:
                 raise  # the engine has said no: asking it to flush would hide why
@@ -272,22 +358,42 @@ class HybridIndex:
                 self.store.flush()
                 raise
         self.store.flush()
-        return tally.report()
+        return tally.report(self._scope.shown_id)
 
-    def _add_batch(self, batch: Mapping[str, Numbered], tally: Tally) -> None:
+    def _add_batch(self, batch: dict[str, Numbered], dense: NDArray[np.float32] | None, tally: Tally) -> None:
         stored = self.store.content_hashes(list(batch))
         hashes = {id_: numbered.document.content_hash() for id_, numbered in batch.items()}
-        changed = [numbered.document for id_, numbered in batch.items() if stored.get(id_) != hashes[id_]]
+        for id_, error in self._taken([id_ for id_ in stored if stored[id_] != hashes[id_]]).items():
+            tally.fail(batch.pop(id_).position, self._scope.shown_id(id_), error)
+        changed = [numbered for id_, numbered in batch.items() if stored.get(id_) != hashes[id_]]
         tally.skipped += [id_ for id_ in batch if stored.get(id_) == hashes[id_]]
-        embeddings = self.encoder.encode_documents(document.text for document in changed)
         records = [
-            Record(document, embedding, hashes[document.id])
-            for document, embedding in zip(changed, embeddings, strict=True)
+            Record(numbered.document, embedding, hashes[numbered.document.id])
+            for numbered, embedding in zip(changed, self._encoded(changed, dense), strict=True)
         ]
         for record in self._write(records, batch, tally):
             (tally.updated if record.document.id in stored else tally.added).append(record.document.id)
             if record.embedding.truncated:
                 tally.truncated.append(record.document.id)
+
+    def _encoded(self, batch: Sequence[Numbered], dense: NDArray[np.float32] | None) -> Iterator[Embedding]:
+        texts = [numbered.document.text for numbered in batch]
+        if dense is None:
+            yield from self.encoder.encode_documents(texts)
+            return
+        for numbered, embedding in zip(batch, self._encoder_of_others().encode_documents(texts), strict=True):
+            yield replace(embedding, dense=dense[numbered.position])
+
+    def _taken(self, ids: Sequence[str]) -> dict[str, InvalidDocument]:
+        """Ids that documents outside of this view have already."""
+        if self._scope is EVERYTHING or not ids:
+            return {}
+        kept = self.store.retrieve(ids)
+        return {
+            id_: InvalidDocument(f"the id {id_!r} belongs to a document that is not in this view; use another id")
+            for id_ in kept
+            if not self._scope.owns(kept[id_].document)
+        }
 
     def _write(self, records: list[Record], batch: Mapping[str, Numbered], tally: Tally) -> list[Record]:
         """Write records together, or one by one where the engine cannot hold one of them; returns what was written."""
@@ -298,17 +404,41 @@ class HybridIndex:
         except InvalidDocument as error:
             if len(records) > 1 and tally.on_error == "skip":
                 return [written for record in records for written in self._write([record], batch, tally)]
-            tally.fail(batch[records[0].document.id].position, records[0].document.id, error)
+            id_ = records[0].document.id
+            tally.fail(batch[id_].position, self._scope.shown_id(id_), error)
             return []
         return records
+
+    async def aadd(
+        self,
+        documents: Addable | Iterable[Addable],
+        *,
+        dense: Sequence[ArrayLike] | NDArray[Any] | None = None,
+        on_error: Literal["skip", "raise"] = "skip",
+        progress: bool | None = None,
+    ) -> AddReport:
+        """`add` in a thread of its own: nearly all of its time the model works."""
+        return await asyncio.to_thread(self.add, documents, dense=dense, on_error=on_error, progress=progress)
 
     # --- the rest ---
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """The documents with these ids, in the order asked for; ids that are not stored are passed over."""
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        found = self.store.retrieve(wanted)
-        return [found[id_] for id_ in wanted if id_ in found]
+        wanted = _ids(ids)
+        return self._owned(wanted, self.store.retrieve(self._stored_ids(wanted)))
+
+    async def aget(self, ids: Sequence[str]) -> list[Document]:
+        """`get` without blocking the event loop."""
+        wanted = _ids(ids)
+        return self._owned(wanted, await self.store.reader().retrieve(self._stored_ids(wanted)))
+
+    def dense_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The stored dense vectors, (dim,) of length 1, by id; ids that are not stored are passed over."""
+        return self._dense_of(self.store.retrieve(self._stored_ids(_ids(ids)), vectors=[DENSE]))
+
+    async def adense_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """`dense_vectors` without blocking the event loop."""
+        return self._dense_of(await self.store.reader().retrieve(self._stored_ids(_ids(ids)), vectors=[DENSE]))
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
         """Remove documents by id or by filter; returns how many there were.
@@ -320,23 +450,65 @@ class HybridIndex:
             raise ValueError(
                 "delete takes either ids or where; to remove everything, delete the directory or collection"
             )
-        if where is not None:
-            removed = self.store.delete_where(parse_filter(where))
+        if where is not None and (condition := self._condition(where)):
+            removed = self.store.delete_where(condition)
         else:
-            removed = self.store.delete([ids] if isinstance(ids, str) else list(ids or ()))
+            stored_ids = self._stored_ids(_ids(ids or ()))
+            if self._scope is not EVERYTHING:
+                stored = self.store.retrieve(stored_ids)
+                stored_ids = [id_ for id_ in stored if self._scope.owns(stored[id_].document)]
+            removed = self.store.delete(stored_ids)
         self.store.flush()
         return removed
 
+    async def adelete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
+        """`delete` in a thread of its own."""
+        return await asyncio.to_thread(self.delete, ids, where=where)
+
     def count(self, where: Where | None = None) -> int:
-        return self.store.count(_condition(where))
+        return self.store.count(self._condition(where))
 
     def scroll(self, where: Where | None = None) -> Iterator[Document]:
         """Every document, or those that match, in no promised order."""
-        return self.store.scroll(_condition(where))
+        documents = self.store.scroll(self._condition(where))
+        return documents if self._scope is EVERYTHING else map(self._scope.shown, documents)
+
+    def for_tenant(self, tenant: str, *, key: str = "tenant") -> HybridIndex:
+        """A view of this index for one tenant: it finds, counts, reads and deletes their documents alone.
+
+        What is added through it gets `tenant` under `key` in its metadata, and the same id in two tenants is two
+        documents. A view costs nothing to make, shares store and encoder, and closing it closes nothing.
+
+        Raises:
+            ValueError: the name is empty, or this is a tenant's view already.
+        """
+        if self._scope is not EVERYTHING:
+            raise ValueError(f"{self!r} is a tenant's view already; make the other one from the whole index")
+        view = HybridIndex(self.store, self.encoder, plan=self.plan)
+        view._scope = Tenant(tenant, key)
+        return view
+
+    def _stored_ids(self, ids: Iterable[str]) -> list[str]:
+        return [stored for id_ in ids for stored in self._scope.stored_ids(id_)]
+
+    def _dense_of(self, stored: Mapping[str, Stored]) -> dict[str, NDArray[np.float32]]:
+        return {
+            self._scope.shown_id(id_): found.dense
+            for id_, found in stored.items()
+            if found.dense is not None and self._scope.owns(found.document)
+        }
+
+    def _owned(self, wanted: Iterable[str], stored: Mapping[str, Stored]) -> list[Document]:
+        documents = []
+        for id_ in wanted:
+            kept = (stored[key].document for key in self._scope.stored_ids(id_) if key in stored)
+            documents += [self._scope.shown(document) for document in kept if self._scope.owns(document)][:1]
+        return documents
 
     def info(self) -> Mapping[str, object]:
-        """Engine, place, encoder and sizes."""
-        return self.store.describe()
+        """Engine, place, encoder and sizes; of a tenant's view its own number of documents."""
+        described = self.store.describe()
+        return described if self._scope is EVERYTHING else {**described, "documents": self.count()}
 
     def flush(self) -> None:
         """Make everything acknowledged survive a loss of power."""
@@ -347,8 +519,22 @@ class HybridIndex:
         self.store.compact()
 
     def close(self) -> None:
-        """Flush and let go of the directory or connection."""
-        self.store.close()
+        """Flush and let go of the directory or connection; of a tenant's view nothing."""
+        if self._scope is EVERYTHING:
+            self.store.close()
+
+    async def aclose(self) -> None:
+        """`close`, and let go of what `asearch` opened on this event loop."""
+        if self._scope is EVERYTHING:
+            await self.store.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -359,42 +545,8 @@ class HybridIndex:
         self.close()
 
     def __repr__(self) -> str:
-        return f"HybridIndex({self.store!r}, {self.encoder!r})"
-
-
-def _final_order(trace: Trace, plan: SearchPlan) -> Ranking:
-    if LATE not in plan.stages and plan.fusion == "rrf":
-        return trace[FUSED]
-    if plan.mode == "cascade":
-        return trace[LATE]
-    # A stage of weight 0 brings no documents of its own, under either formula.
-    rankings = {stage: trace[stage] for stage in plan.stages if plan.weights[stage] > 0}
-    if plan.fusion == "min_max":
-        return min_max_fusion(rankings, weights=plan.weights)
-    return reciprocal_rank_fusion(rankings, rank_constant=plan.rank_constant, weights=plan.weights)
-
-
-def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
-    """The final order's first k that reach the plan's threshold."""
-    final, threshold = trace[FINAL], plan.threshold
-    if isinstance(threshold, Mapping):
-        for stage, least in threshold.items():
-            passed = {scored.id for scored in trace[stage] if scored.score >= least}
-            final = [scored for scored in final if scored.id in passed]
-    elif threshold is not None:
-        final = [scored for scored in final if scored.score >= threshold]
-    return final[: plan.k]
-
-
-def _stages_by_id(trace: Trace, final: Ranking) -> dict[str, tuple[StageScore, ...]]:
-    """The place of each final document in each stage that found it, in the order of the stages."""
-    places: dict[str, list[StageScore]] = {scored.id: [] for scored in final}
-    for stage, ranking in trace.items():
-        if stage != FINAL:
-            for rank, scored in enumerate(ranking, start=1):
-                if scored.id in places:
-                    places[scored.id].append(StageScore(stage, rank, scored.score))
-    return {id_: tuple(stages) for id_, stages in places.items()}
+        view = "" if self._scope is EVERYTHING else f", {self._scope!r}"
+        return f"HybridIndex({self.store!r}, {self.encoder!r}{view})"
 
 
 def _checked_queries(queries: Sequence[str]) -> list[str]:
@@ -415,8 +567,15 @@ def _checked_queries(queries: Sequence[str]) -> list[str]:
     return list(queries)
 
 
-def _condition(where: Where | None) -> Filter | None:
-    return None if where is None else parse_filter(where)
+def _ids(ids: Iterable[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else list(ids)
+
+
+def _dense_alone(dense: NDArray[np.float32], spec: EncoderSpec) -> Embedding:
+    """An embedding of which only the dense vector will be asked for."""
+    row = np.zeros((1, spec.late_dim), np.float32)
+    row[0, 0] = 1
+    return Embedding(dense, SparseVector(np.empty(0, np.int64), np.empty(0, np.float32)), MultiVector(row))
 
 
 def _length(documents: Iterable[Addable]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tercet.errors import InvalidDocument
@@ -45,20 +45,27 @@ class Tally:
     def note(self) -> str:
         return f"{len(self.failed):,} failed" if self.failed else ""
 
-    def report(self) -> AddReport:
+    def report(self, shown_id: Callable[[str], str]) -> AddReport:
+        """What was done, with ids as the caller knows them."""
         # An id that came twice, in different batches, is named once.
         added, updated = dict.fromkeys(self.added), dict.fromkeys(self.updated)
         return AddReport(
-            added=tuple(added),
-            updated=tuple(id_ for id_ in updated if id_ not in added),
-            skipped=tuple(id_ for id_ in dict.fromkeys(self.skipped) if id_ not in added and id_ not in updated),
+            added=tuple(map(shown_id, added)),
+            updated=tuple(shown_id(id_) for id_ in updated if id_ not in added),
+            skipped=tuple(
+                shown_id(id_) for id_ in dict.fromkeys(self.skipped) if id_ not in added and id_ not in updated
+            ),
             failed=tuple(self.failed),
-            truncated=tuple(dict.fromkeys(self.truncated)),
+            truncated=tuple(map(shown_id, dict.fromkeys(self.truncated))),
         )
 
 
-def read_batches(documents: Iterable[Addable], tally: Tally) -> Iterator[tuple[int, dict[str, Numbered]]]:
+def read_batches(
+    documents: Iterable[Addable], tally: Tally, stored: Callable[[Document], Document]
+) -> Iterator[tuple[int, dict[str, Numbered]]]:
     """Yield (documents read, those that can be indexed by id, the last of each), a batch at a time.
+
+    stored: a caller's document as it is to be kept; may raise InvalidDocument
 
     Each is checked and copied as it is read: a source that fills the same dict again and again is no surprise. Where
     the source breaks off, what it gave is yielded before its error is raised.
@@ -72,7 +79,7 @@ def read_batches(documents: Iterable[Addable], tally: Tally) -> Iterator[tuple[i
             for position, addable in numbered:
                 read += 1
                 try:
-                    document = _document(addable)
+                    document = stored(_document(addable))
                 except InvalidDocument as error:
                     id_ = addable.get("id") if isinstance(addable, Mapping) else None
                     tally.fail(position, id_ if isinstance(id_, str) else None, error)

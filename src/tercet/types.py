@@ -21,6 +21,9 @@ Metadata: TypeAlias = Mapping[str, Any]
 DENSE, SPARSE, FUSED, LATE = "dense", "sparse", "fused", "late"
 """The stages of a query, in the order in which it passes them. The first two search the whole index."""
 
+FRAMEWORK_KEY = "__framework__"
+"""Metadata under this key belong to an integration: stored and filterable like others, shown by no other one."""
+
 #: A document is a passage. One megabyte of text is no passage, and would not fit in a server's request beside others.
 MAX_TEXT_BYTES = 1 << 20
 #: As JSON. What is larger than the largest text is no description of one.
@@ -76,6 +79,11 @@ class Document:
 
     def __hash__(self) -> int:
         return hash(self.id)  # equal documents have equal ids, and a dict has no hash
+
+    @property
+    def public_metadata(self) -> dict[str, Any]:
+        """The metadata without what a framework keeps for itself under `FRAMEWORK_KEY`."""
+        return {key: value for key, value in self.metadata.items() if key != FRAMEWORK_KEY}
 
     def canonical(self) -> str:
         """Text and metadata as one JSON string that is equal exactly when they are."""
@@ -211,6 +219,17 @@ class Record:
     document: Document
     embedding: Embedding
     content_hash: str
+
+
+class Stored(NamedTuple):
+    """What is read of one document: of its vectors those that were asked for.
+
+    dense: (dim,) of length 1
+    """
+
+    document: Document
+    dense: NDArray[np.float32] | None = None
+    sparse: SparseVector | None = None
 
 
 class Scored(NamedTuple):

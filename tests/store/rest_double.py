@@ -24,6 +24,7 @@ class RestDouble:
     sizes: bytes of every body, by "METHOD /path"
     failures: statuses that the next requests are answered with, with this body and these headers
     indexes: payload indexes that were asked for, by field
+    delay_seconds: how long each answer takes
     api_keys: those that requests carried
     """
 
@@ -33,6 +34,7 @@ class RestDouble:
         self.failures: list[int] = []
         self.failure_body = b'{"status": {"error": "told to fail"}}'
         self.failure_headers: dict[str, str] = {}
+        self.delay_seconds = 0.0
         self.indexes: dict[str, str] = {}
         self.api_keys: set[str] = set()
         self._backend = QdrantClient(":memory:")
@@ -43,6 +45,7 @@ class RestDouble:
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 double.api_keys |= {key for key in [self.headers.get("api-key")] if key}
+                threading.Event().wait(double.delay_seconds)
                 status, answer = double._answer(self.command, urlsplit(self.path).path, body)
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)

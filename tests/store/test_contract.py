@@ -13,7 +13,7 @@ from tercet.filters import parse_filter
 from tercet.store.base import Store
 from tercet.store.memory import MemoryStore
 from tercet.store.points import SEARCHES_PER_REQUEST
-from tercet.types import Embedding, MultiVector, SparseVector, ranked
+from tercet.types import Embedding, MultiVector, SparseVector, Stored, ranked
 from tests.store.samples import SPEC, assert_same_ranking, embedding, ids, query, record, records
 
 NO_TERMS = SparseVector(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -121,7 +121,7 @@ def test_a_text_without_terms_is_stored_and_found_by_the_other_stages(store: Sto
 
     assert found["dense"][0].id == "silent"
     assert found["sparse"] == []
-    assert len(store.sparse_vectors(["silent"])["silent"].indices) == 0
+    assert sparse_of(store, "silent").indices.size == 0
 
 
 def test_documents_come_back_as_they_went_in(store: Store) -> None:
@@ -134,21 +134,41 @@ def test_documents_come_back_as_they_went_in(store: Store) -> None:
 
     found = store.retrieve(["é/1 #ü", "unknown"])
 
-    assert found == {"é/1 #ü": original.document}
-    assert type(found["é/1 #ü"].metadata["whole"]) is float
+    assert found == {"é/1 #ü": Stored(original.document)}
+    document = found["é/1 #ü"].document
+    assert type(document.metadata["whole"]) is float
     assert store.content_hashes(["é/1 #ü", "unknown"]) == {"é/1 #ü": original.content_hash}
-    assert found["é/1 #ü"].content_hash() == original.content_hash
+    assert document.content_hash() == original.content_hash
 
 
-def test_sparse_vectors_come_back_exact(store: Store) -> None:
+def test_the_vectors_that_are_asked_for_come_back_exact(store: Store) -> None:
     stored = records(3)
     store.upsert(stored)
 
-    found = store.sparse_vectors(["001", "unknown"])
+    found = store.retrieve(["001", "unknown"], vectors=["dense", "sparse"])
 
     assert list(found) == ["001"]
-    np.testing.assert_array_equal(found["001"].indices, stored[1].embedding.sparse.indices)
-    np.testing.assert_array_equal(found["001"].values, stored[1].embedding.sparse.values)
+    _, dense, sparse = found["001"]
+    assert dense is not None
+    assert sparse is not None
+    np.testing.assert_allclose(dense, stored[1].embedding.dense, atol=1e-6)
+    np.testing.assert_array_equal(sparse.indices, stored[1].embedding.sparse.indices)
+    np.testing.assert_array_equal(sparse.values, stored[1].embedding.sparse.values)
+
+
+async def test_a_reader_answers_as_the_store(store: Store) -> None:
+    store.upsert(records(40))
+    queries = [query(seed) for seed in range(3)]
+    candidates = [(each.multi_vector, ["001", "007", "unknown"]) for each in queries]
+
+    reader = store.reader()
+
+    assert await reader.prefetch(queries, ["dense", "sparse"], limit=5) == store.prefetch(
+        queries, ["dense", "sparse"], limit=5
+    )
+    assert await reader.rerank(candidates) == store.rerank(candidates)
+    assert await reader.retrieve(["001", "unknown"]) == store.retrieve(["001"])
+    await store.aclose()
 
 
 def test_writing_an_id_again_replaces_the_whole_record(store: Store) -> None:
@@ -157,8 +177,8 @@ def test_writing_an_id_again_replaces_the_whole_record(store: Store) -> None:
     store.upsert([changed])
 
     assert store.count() == 1
-    assert store.retrieve(["a"]) == {"a": changed.document}
-    assert len(store.sparse_vectors(["a"])["a"].indices) == 0
+    assert store.retrieve(["a"]) == {"a": Stored(changed.document)}
+    assert sparse_of(store, "a").indices.size == 0
     assert store.count(parse_filter({"old": {"exists": True}})) == 0
 
 
@@ -166,7 +186,7 @@ def test_the_last_of_equal_ids_in_one_batch_stays(store: Store) -> None:
     store.upsert([record("a", text="first"), record("a", text="last")])
 
     assert store.count() == 1
-    assert store.retrieve(["a"])["a"].text == "last"
+    assert store.retrieve(["a"])["a"].document.text == "last"
 
 
 def test_delete_tells_how_many_there_were(store: Store) -> None:
@@ -275,3 +295,9 @@ def test_close_twice_is_close(store: Store) -> None:
 
 def _with_terms(original: Embedding, terms: list[int]) -> Embedding:
     return replace(original, sparse=SparseVector(np.array(terms), np.ones(len(terms), np.float32)))
+
+
+def sparse_of(store: Store, id: str) -> SparseVector:
+    vector = store.retrieve([id], vectors=["sparse"])[id].sparse
+    assert vector is not None
+    return vector

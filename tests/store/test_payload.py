@@ -7,23 +7,21 @@ import pytest
 from qdrant_client import models
 
 from tercet.errors import StoreError
+from tercet.store.layouts import TERCET
 from tercet.store.payload import (
-    Point,
-    document_of,
-    payload_of,
     point_id,
     presence_term,
     range_key,
     split_by_bytes,
     value_term,
 )
-from tercet.store.points import vectors_of
+from tercet.store.points import Point, vectors_of
 from tercet.types import SparseVector
 from tests.store.samples import record, records
 
 
 def test_a_payload_shows_the_document_and_what_filters_ask() -> None:
-    payload = payload_of(record("a", text="t", metadata={"year": 2024, "ok": True, "made": "2024-05-01"}), "f1")
+    payload = TERCET.payload_of(record("a", text="t", metadata={"year": 2024, "ok": True, "made": "2024-05-01"}), "f1")
 
     assert (payload["text"], payload["metadata"]) == ("t", {"year": 2024, "ok": True, "made": "2024-05-01"})
     assert payload["tercet"]["terms"] == [
@@ -37,13 +35,13 @@ def test_a_payload_shows_the_document_and_what_filters_ask() -> None:
 def test_a_payload_gives_its_document_back() -> None:
     original = record("a", text="t", metadata={"list": [1, {"b": None}]})
 
-    assert document_of(payload_of(original, "f1")) == original.document
+    assert TERCET.document_of(TERCET.payload_of(original, "f1"), point_id("a")) == original.document
 
 
 @pytest.mark.parametrize("payload", [None, {}, {"text": "t", "metadata": {}}, {"text": "t", "tercet": "no"}])
 def test_a_payload_of_another_program_is_told(payload: dict[str, object] | None) -> None:
     with pytest.raises(StoreError, match="tercet did not write it"):
-        document_of(payload)
+        TERCET.document_of(payload, "an id")
 
 
 def test_point_ids_are_uuids_that_every_version_must_make_alike() -> None:
@@ -82,7 +80,7 @@ def test_a_range_key_has_an_end() -> None:
 
 
 def test_batches_stay_below_the_limit_and_keep_the_order() -> None:
-    points = [Point.of(each, "f1") for each in records(20)]
+    points = [Point.of(each, "f1", TERCET) for each in records(20)]
     limit = 3 * points[0].request_bytes + 100
 
     batches = list(split_by_bytes(points, limit))
@@ -94,7 +92,7 @@ def test_batches_stay_below_the_limit_and_keep_the_order() -> None:
 
 
 def test_a_record_above_the_limit_goes_alone() -> None:
-    points = [Point.of(each, "f1") for each in records(3)]
+    points = [Point.of(each, "f1", TERCET) for each in records(3)]
 
     assert list(split_by_bytes(points, 1)) == [[each] for each in points]
 
@@ -111,9 +109,9 @@ def test_a_record_above_the_limit_goes_alone() -> None:
     ],
 )
 def test_a_point_is_never_larger_than_estimated(metadata: dict[str, Any]) -> None:
-    point = Point.of(record("a", text='"\n\u0002é' * 300, metadata=metadata), "f1")
+    point = Point.of(record("a", text='"\n\u0002é' * 300, metadata=metadata), "f1", TERCET)
 
-    vector = vectors_of(point.embedding, list_sparse)
+    vector = vectors_of(point.embedding, TERCET, list_sparse)
     sent = models.PointStruct(id=point.id, vector=vector, payload=point.payload).model_dump_json()
 
     assert len(sent.encode()) <= point.request_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import socket
@@ -303,3 +304,46 @@ def test_points_of_another_program_are_told(tmp_path: Path) -> None:
 
 def _interrupted(client: QdrantClient, collection: str) -> bool:
     raise KeyboardInterrupt
+
+
+async def test_an_event_loop_asks_through_the_asynchronous_client_and_waits_between_attempts(
+    double: RestDouble, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.upsert(records(30))
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("the event loop was blocked"))
+    monkeypatch.setattr(store._client, "query_batch_points", lambda *_, **__: pytest.fail("the blocking client"))
+    double.failures = [503]
+
+    found = await store.reader().prefetch([query(0)], ["dense"], limit=5)
+
+    assert len(found[0]["dense"]) == 5
+    await store.aclose()
+
+
+async def test_requests_of_an_event_loop_are_under_way_together(double: RestDouble, store: QdrantStore) -> None:
+    store.upsert(records(30))
+    expected = store.prefetch([query(0)], ["dense"], limit=5)
+    double.delay_seconds = 0.3
+    started = time.perf_counter()
+
+    answers = await asyncio.gather(*(store.reader().prefetch([query(0)], ["dense"], limit=5) for _ in range(8)))
+
+    # One after the other would take 2.4 seconds.
+    assert time.perf_counter() - started < 1.8
+    assert answers == [expected] * 8
+    await store.aclose()
+
+
+def test_each_event_loop_has_its_own_connections(double: RestDouble) -> None:
+    client = QdrantClient(double.url, check_compatibility=False)
+    store = QdrantStore.open(client, "kb", SPEC)
+    store.upsert(records(3))
+
+    async def ask() -> list[str]:
+        found = [await store.reader().retrieve([id]) for id in ("001", "002")]
+        await store.aclose()
+        return [id for each in found for id in each]
+
+    assert [asyncio.run(ask()) for _ in range(3)] == [["001", "002"]] * 3
+    assert store.count() == 3  # the client was given, and is not ours to close
+    client.close()

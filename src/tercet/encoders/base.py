@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tercet.types import Embedding
 
@@ -48,3 +51,33 @@ class Encoder(Protocol):
     def terms(self, indices: Iterable[int]) -> list[str]:
         """The vocabulary's strings for indices of a sparse vector."""
         ...
+
+
+@runtime_checkable
+class DenseApart(Protocol):
+    """An encoder whose dense vectors are made apart, perhaps for money, and need not be made where they are given."""
+
+    @property
+    def others(self) -> Encoder:
+        """The encoder of the sparse vector and the multi-vector; its dense vector is not used."""
+        ...
+
+
+def unit_rows(vectors: Any, dim: int) -> NDArray[np.float32]:  # noqa: ANN401 checked here
+    """Vectors from elsewhere as (n, dim) rows of length 1.
+
+    Raises:
+        ValueError: another shape, numbers that are not finite, a vector of length 0.
+    """
+    try:
+        rows = np.asarray(vectors, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"dense vectors must be (n, {dim}) numbers: {error}") from error
+    rows = rows.reshape(0, dim) if rows.size == 0 else rows
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise ValueError(f"dense vectors must be (n, {dim}), got shape {rows.shape}; is it another model's?")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if bad := np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0))).tolist():
+        raise ValueError(f"the dense vector at position {bad[0]} has no direction: it is zero or not finite")
+    unit: NDArray[np.float32] = (rows / lengths).astype(np.float32)
+    return unit

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter
-from tercet.types import Document, Embedding, MultiVector, Ranking, Record, SparseVector
+from tercet.types import Document, Embedding, MultiVector, Ranking, Record, Stored
 
 
 class Store(Protocol):
@@ -41,16 +41,12 @@ class Store(Protocol):
         """Order each query's candidates by MaxSim, all of them: Σ over query tokens of the best document token."""
         ...
 
-    def retrieve(self, ids: Sequence[str]) -> dict[str, Document]:
-        """The documents that are stored, by id."""
+    def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        """What is stored of these ids, with the vectors that `vectors` names ("dense", "sparse")."""
         ...
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
         """The `Record.content_hash` of the ids that are stored."""
-        ...
-
-    def sparse_vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        """The stored sparse vectors, by id."""
         ...
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -79,6 +75,26 @@ class Store(Protocol):
         """What `tercet info` shows: engine, place, sizes. Never a secret."""
         ...
 
+    def reader(self) -> Reader:
+        """The same answers for an event loop, which none of its methods blocks."""
+        ...
+
     def close(self) -> None:
         """Flush and let go; a second call does nothing."""
         ...
+
+    async def aclose(self) -> None:
+        """`close`, and let go of what a reader opened on this event loop."""
+        ...
+
+
+class Reader(Protocol):
+    """The three questions of a query, as `Store` answers them, to be awaited."""
+
+    async def prefetch(
+        self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
+    ) -> list[dict[str, Ranking]]: ...
+
+    async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]: ...
+
+    async def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]: ...

@@ -10,6 +10,7 @@ The engine is quick and, treated right, safe. What it does not forgive is stoppe
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,9 +37,11 @@ from tercet.store.edge_shard import (
     shard_config,
     translated,
 )
+from tercet.store.layouts import TERCET
 from tercet.store.manifest import MANIFEST, Manifest, read_manifest, temporary_manifest, write_manifest
-from tercet.store.payload import DOCUMENT_ID, ENCODER, Point, document_of, payload_field, point_id, split_by_bytes
-from tercet.store.points import PointStore, Search, vectors_of
+from tercet.store.payload import DOCUMENT_ID, ENCODER, payload_field, point_id, split_by_bytes
+from tercet.store.points import Point, PointStore, Search, vectors_of
+from tercet.store.readers import ThreadReader
 from tercet.types import Document, Ranking, Record, Scored, SparseVector
 
 FLUSH_EVERY = 2_000  # documents; a flush costs about as much as writing a few hundred
@@ -63,7 +66,7 @@ class EdgeStore(PointStore[edge.Filter]):
         free_space: Callable[[Path], int],
     ) -> None:
         """For `open`, which is the way to get one."""
-        super().__init__(spec, DIALECT)
+        super().__init__(spec, TERCET, DIALECT)
         self._path = path
         self._shard: edge.EdgeShard | None = shard
         self._hnsw = hnsw
@@ -152,13 +155,15 @@ class EdgeStore(PointStore[edge.Filter]):
 
     def upsert(self, records: Sequence[Record]) -> None:
         check_records(records, self._spec)
-        points = (Point.of(record, self._spec.fingerprint) for record in records)
+        points = (Point.of(record, self._spec.fingerprint, self._layout) for record in records)
         with self._undamaged_shard() as shard:
             for batch in split_by_bytes(points, self.max_request_bytes):
                 # Written to the log, to a segment, and once more when segments are rebuilt.
                 needed = 3 * sum(point.request_bytes for point in batch)
                 check_free_space(self._path, self._free_space(self._path), needed=needed)
-                written = [edge.Point(point.id, vectors_of(point.embedding, _sparse), point.payload) for point in batch]
+                written = [
+                    edge.Point(point.id, vectors_of(point.embedding, TERCET, _sparse), point.payload) for point in batch
+                ]
                 with self._guarded():
                     shard.update(edge.UpdateOperation.upsert_points(written))
                     for field, of_dates in self._fields_to_index(point.payload for point in batch):
@@ -226,7 +231,7 @@ class EdgeStore(PointStore[edge.Filter]):
                         offset=offset, limit=batch_size, filter=condition, with_payload=True, with_vector=False
                     )
                 )
-            yield from (document_of(point.payload) for point in points)
+            yield from (self._layout.document_of(point.payload, point.id) for point in points)
             if offset is None:
                 return
 
@@ -259,6 +264,12 @@ class EdgeStore(PointStore[edge.Filter]):
             "dense index": "hnsw" if self._hnsw else "exact",
             "disk bytes": disk_bytes(self._path),
         }
+
+    def reader(self) -> ThreadReader:
+        return ThreadReader(self)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         # A forked child must not touch what its parent has open.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,22 @@ from numpy.typing import NDArray
 
 from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter, matches
+from tercet.scoring import maxsim
 from tercet.store.checks import check_embedding, check_multi_vector, check_records
-from tercet.types import DENSE, Document, Embedding, MultiVector, Ranking, Record, Scored, SparseVector, ranked
+from tercet.store.readers import ThreadReader
+from tercet.types import (
+    DENSE,
+    SPARSE,
+    Document,
+    Embedding,
+    MultiVector,
+    Ranking,
+    Record,
+    Scored,
+    SparseVector,
+    Stored,
+    ranked,
+)
 
 
 class MemoryStore:
@@ -67,16 +82,23 @@ class MemoryStore:
                 {id: self._records[id].embedding.multi_vector for id in ids if id in self._records}
                 for _, ids in queries
             ]
-        return [maxsim(query, documents) for (query, _), documents in zip(queries, candidates, strict=True)]
+        return [
+            ranked(list(zip(documents, maxsim(query, list(documents.values())), strict=True)))
+            for (query, _), documents in zip(queries, candidates, strict=True)
+        ]
 
-    def retrieve(self, ids: Sequence[str]) -> dict[str, Document]:
-        return {id: record.document for id, record in self._found(ids)}
+    def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        return {
+            id: Stored(
+                record.document,
+                record.embedding.dense / np.linalg.norm(record.embedding.dense) if DENSE in vectors else None,
+                record.embedding.sparse if SPARSE in vectors else None,
+            )
+            for id, record in self._found(ids)
+        }
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
         return {id: record.content_hash for id, record in self._found(ids)}
-
-    def sparse_vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        return {id: record.embedding.sparse for id, record in self._found(ids)}
 
     def delete(self, ids: Sequence[str]) -> int:
         with self._lock:
@@ -104,24 +126,18 @@ class MemoryStore:
     def describe(self) -> Mapping[str, object]:
         return {"engine": "memory", "documents": self.count(), "encoder": self._spec.name}
 
+    def reader(self) -> ThreadReader:
+        return ThreadReader(self)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self.close)
+
     def close(self) -> None:
         """Nothing to do: the records go with the object."""
 
     def _found(self, ids: Sequence[str]) -> list[tuple[str, Record]]:
         with self._lock:
             return [(id, self._records[id]) for id in ids if id in self._records]
-
-
-def maxsim(query: MultiVector, documents: Mapping[str, MultiVector]) -> Ranking:
-    """Order documents by late interaction: Σ over query tokens of the best document token."""
-    if not documents:
-        return []
-    packed = np.concatenate([document.vectors for document in documents.values()])
-    lengths = [len(document.vectors) for document in documents.values()]
-    # One product for all documents; no document is empty, so that each run of columns has a maximum.
-    similarities = query.vectors @ packed.T
-    best = np.maximum.reduceat(similarities, np.cumsum([0, *lengths[:-1]]), axis=1)
-    return ranked(dict(zip(documents, best.sum(axis=0, dtype=np.float64).tolist(), strict=True)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,13 +29,12 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from tercet.errors import StoreError
 from tercet.filters import Scalar, entries, parse_date
-from tercet.types import Document, Embedding, Record
+from tercet.types import Record
 
 TERMS, NUMBERS, DATES = "tercet.terms", "tercet.numbers", "tercet.dates"
 DOCUMENT_ID, CONTENT_HASH, ENCODER = "tercet.id", "tercet.hash", "tercet.encoder"
@@ -56,8 +55,8 @@ def point_id(document_id: str) -> str:
     return str(uuid.uuid5(_POINT_NAMESPACE, document_id))
 
 
-def payload_of(record: Record, fingerprint: str) -> dict[str, Any]:
-    """What the engine keeps beside the vectors, for `document_of` and for filters."""
+def own_entry(record: Record, fingerprint: str) -> dict[str, Any]:
+    """What tercet keeps for itself and for filters: the payload's entry "tercet"."""
     document = record.document
     terms: set[str] = set()
     numbers: defaultdict[str, list[float]] = defaultdict(list)
@@ -72,24 +71,13 @@ def payload_of(record: Record, fingerprint: str) -> dict[str, Any]:
         elif isinstance(value, str) and (date := parse_date(value)):
             dates[range_key(path)].append(date.isoformat(timespec="microseconds"))
     return {
-        "text": document.text,
-        "metadata": document.metadata,
-        "tercet": {
-            "id": document.id,
-            "hash": record.content_hash,
-            "encoder": fingerprint,
-            "terms": sorted(terms),
-            "numbers": dict(numbers),
-            "dates": dict(dates),
-        },
+        "id": document.id,
+        "hash": record.content_hash,
+        "encoder": fingerprint,
+        "terms": sorted(terms),
+        "numbers": dict(numbers),
+        "dates": dict(dates),
     }
-
-
-def document_of(payload: Mapping[str, Any] | None) -> Document:
-    """The document that `payload_of` was given."""
-    return Document(
-        payload_field(payload, "text"), payload_field(payload, DOCUMENT_ID), payload_field(payload, "metadata")
-    )
 
 
 def payload_field(payload: Mapping[str, Any] | None, path: str) -> Any:  # noqa: ANN401 the caller knows what it stored
@@ -141,27 +129,6 @@ def _term(parts: Sequence[object]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Point:
-    """A record as an engine writes it.
-
-    request_bytes: about how many it takes as JSON, rather too many than too few
-    """
-
-    id: str
-    embedding: Embedding
-    payload: dict[str, Any]
-    request_bytes: int
-
-    @classmethod
-    def of(cls, record: Record, fingerprint: str) -> Point:
-        embedding, payload = record.embedding, payload_of(record, fingerprint)
-        numbers = embedding.dense.size + 2 * embedding.sparse.indices.size + embedding.multi_vector.vectors.size
-        # Escaped to ASCII, with a space after each comma: no client writes JSON any longer.
-        request_bytes = JSON_BYTES_PER_NUMBER * numbers + len(json.dumps(payload)) + 512
-        return cls(point_id(record.document.id), embedding, payload, request_bytes)
 
 
 class Sized(Protocol):

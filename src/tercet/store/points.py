@@ -5,6 +5,7 @@ How each of them is asked stands in `tercet.store.edge` and `tercet.store.qdrant
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,30 +18,32 @@ from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter
 from tercet.store.checks import check_embedding, check_multi_vector
 from tercet.store.conditions import Dialect, translate
+from tercet.store.layouts import Layout
 from tercet.store.payload import (
     CONTENT_HASH,
     DATES,
     DOCUMENT_ID,
     JSON_BYTES_PER_NUMBER,
     MAX_RANGE_INDEXES,
-    document_of,
-    payload_field,
-    point_id,
     range_fields,
     split_by_bytes,
 )
+from tercet.store.readers import run_at_once
 from tercet.store.ties import cut_by_id
-from tercet.types import DENSE, LATE, SPARSE, Document, Embedding, MultiVector, Ranking, SparseVector, ranked
+from tercet.types import DENSE, LATE, SPARSE, Embedding, MultiVector, Ranking, Record, SparseVector, Stored, ranked
 
 #: Edge holds the interpreter lock for as long as it answers a request, and a server has others to answer.
 SEARCHES_PER_REQUEST = 32
 
 EngineFilter = TypeVar("EngineFilter")
+_Asked = TypeVar("_Asked", contravariant=True)
 
 
 class StoredPoint(Protocol):
     """What an engine gives back."""
 
+    @property
+    def id(self) -> object: ...
     @property
     def payload(self) -> Mapping[str, Any] | None: ...
     @property
@@ -66,37 +69,64 @@ class Search:
         return JSON_BYTES_PER_NUMBER * numbers + 40 * len(self.among or ()) + 512
 
 
-class PointStore(ABC, Generic[EngineFilter]):
-    """The methods of `tercet.store.base.Store` that only rest on searching points and reading them."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A record as an engine writes it.
 
-    #: A server takes 32 MB a request. Half of it leaves room for what the estimate misses.
-    max_request_bytes = 16_000_000
+    request_bytes: about how many it takes as JSON, rather too many than too few
+    """
 
-    def __init__(self, spec: EncoderSpec, dialect: Dialect[EngineFilter]) -> None:
-        self._spec = spec
-        self._dialect = dialect
-        self._indexed: set[str] = set()  # fields of the payload
+    id: str
+    embedding: Embedding
+    payload: dict[str, Any]
+    request_bytes: int
 
-    @property
-    def spec(self) -> EncoderSpec:
-        return self._spec
+    @classmethod
+    def of(cls, record: Record, fingerprint: str, layout: Layout) -> Point:
+        embedding, payload = record.embedding, layout.payload_of(record, fingerprint)
+        numbers = embedding.dense.size + 2 * embedding.sparse.indices.size + embedding.multi_vector.vectors.size
+        # Escaped to ASCII, with a space after each comma: no client writes JSON any longer.
+        request_bytes = JSON_BYTES_PER_NUMBER * numbers + len(json.dumps(payload)) + 512
+        return cls(layout.point_id(record.document.id), embedding, payload, request_bytes)
 
-    @abstractmethod
-    def _search(self, searches: Sequence[Search], condition: EngineFilter | None) -> list[Ranking]:
+
+class Engine(Protocol[_Asked]):
+    """What is asked of an engine, to be awaited: a blocking one answers on the spot."""
+
+    async def search(self, searches: Sequence[Search], condition: _Asked | None) -> list[Ranking]:
         """Ask all in one request; the condition holds where a search names no candidates."""
+        ...
 
-    @abstractmethod
-    def _points(
+    async def points(
         self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> Sequence[StoredPoint]:
         """The points that are stored of these documents, each once."""
+        ...
 
-    def prefetch(
+
+class Questions(Generic[EngineFilter]):
+    """The questions of a query over an engine: implements `tercet.store.base.Reader`."""
+
+    def __init__(
+        self,
+        engine: Engine[EngineFilter],
+        spec: EncoderSpec,
+        layout: Layout,
+        dialect: Dialect[EngineFilter],
+        max_request_bytes: int,
+    ) -> None:
+        self._engine = engine
+        self._layout = layout
+        self._spec = spec
+        self._dialect = dialect
+        self._max_request_bytes = max_request_bytes
+
+    async def prefetch(
         self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
     ) -> list[dict[str, Ranking]]:
         for query in queries:
             check_embedding(query, self._spec)
-        condition = self._condition(where)
+        condition = None if where is None else translate(where, self._dialect)
         # A text without a term finds nothing by terms, and is not asked for.
         asked = [
             (number, stage)
@@ -108,48 +138,90 @@ class PointStore(ABC, Generic[EngineFilter]):
             Search(stage, queries[number].dense if stage == DENSE else queries[number].sparse, limit + 1)
             for number, stage in asked
         )
-        rankings = [
-            ranking for batch in self._requests(searches) for ranking in self._search_cut_by_id(batch, condition, limit)
-        ]
+        rankings: list[Ranking] = []
+        for batch in self._requests(searches):
+            rankings += await self._search_cut_by_id(batch, condition, limit)
         found: list[dict[str, Ranking]] = [{stage: [] for stage in stages} for _ in queries]
         for (number, stage), ranking in zip(asked, rankings, strict=True):
             found[number][stage] = ranking
         return found
 
-    def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
+    async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
         for multi_vector, _ in queries:
             check_multi_vector(multi_vector, self._spec)
         searches = (
-            Search(LATE, multi_vector.vectors, max(1, len(ids)), {point_id(id): id for id in ids})
+            Search(LATE, multi_vector.vectors, max(1, len(ids)), {self._layout.point_id(id): id for id in ids})
             for multi_vector, ids in queries
         )
-        return [ranked(ranking) for batch in self._requests(searches) for ranking in self._search(batch, None)]
+        return [
+            ranked(ranking) for batch in self._requests(searches) for ranking in await self._engine.search(batch, None)
+        ]
 
-    def retrieve(self, ids: Sequence[str]) -> dict[str, Document]:
-        documents = (document_of(point.payload) for point in self._points(ids, payload=True))
-        return {document.id: document for document in documents}
+    async def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        names = [self._layout.vectors[stage] for stage in vectors]
+        points = await self._engine.points(ids, payload=True, vectors=names)
+        found = (stored_of(point, vectors, self._layout) for point in points)
+        return {stored.document.id: stored for stored in found}
+
+    def _requests(self, searches: Iterable[Search]) -> Iterable[list[Search]]:
+        return split_by_bytes(searches, self._max_request_bytes, SEARCHES_PER_REQUEST)
+
+    async def _search_cut_by_id(
+        self, searches: Sequence[Search], condition: EngineFilter | None, limit: int
+    ) -> list[Ranking]:
+        async def ask(position: int, wider: int) -> Ranking:
+            return (await self._engine.search([replace(searches[position], limit=wider)], condition))[0]
+
+        return await cut_by_id(await self._engine.search(searches, condition), limit, ask)
+
+
+class PointStore(ABC, Generic[EngineFilter]):
+    """The methods of `tercet.store.base.Store` that only rest on searching points and reading them."""
+
+    #: A server takes 32 MB a request. Half of it leaves room for what the estimate misses.
+    max_request_bytes = 16_000_000
+
+    def __init__(self, spec: EncoderSpec, layout: Layout, dialect: Dialect[EngineFilter]) -> None:
+        self._spec = spec
+        self._layout = layout
+        self._dialect = dialect
+        self._indexed: set[str] = set()  # fields of the payload
+
+    @property
+    def spec(self) -> EncoderSpec:
+        return self._spec
+
+    @abstractmethod
+    def _search(self, searches: Sequence[Search], condition: EngineFilter | None) -> list[Ranking]:
+        """`Engine.search`, blocking."""
+
+    @abstractmethod
+    def _points(
+        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+    ) -> Sequence[StoredPoint]:
+        """`Engine.points`, blocking."""
+
+    def prefetch(
+        self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
+    ) -> list[dict[str, Ranking]]:
+        return run_at_once(self._questions().prefetch(queries, stages, limit=limit, where=where))
+
+    def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
+        return run_at_once(self._questions().rerank(queries))
+
+    def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        return run_at_once(self._questions().retrieve(ids, vectors=vectors))
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
         points = self._points(ids, payload=[DOCUMENT_ID, CONTENT_HASH])
-        return {payload_field(p.payload, DOCUMENT_ID): payload_field(p.payload, CONTENT_HASH) for p in points}
+        return {self._layout.document_id(p.payload, p.id): self._layout.content_hash(p.payload) for p in points}
 
-    def sparse_vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        points = self._points(ids, payload=[DOCUMENT_ID], vectors=[SPARSE])
-        return {payload_field(p.payload, DOCUMENT_ID): _sparse_of(p.vector) for p in points}
+    def _questions(self, engine: Engine[EngineFilter] | None = None) -> Questions[EngineFilter]:
+        """To `engine`, or blocking to this store."""
+        return Questions(engine or _Blocking(self), self._spec, self._layout, self._dialect, self.max_request_bytes)
 
     def _condition(self, where: Filter | None) -> EngineFilter | None:
         return None if where is None else translate(where, self._dialect)
-
-    def _requests(self, searches: Iterable[Search]) -> Iterable[list[Search]]:
-        return split_by_bytes(searches, self.max_request_bytes, SEARCHES_PER_REQUEST)
-
-    def _search_cut_by_id(
-        self, searches: Sequence[Search], condition: EngineFilter | None, limit: int
-    ) -> list[Ranking]:
-        def ask(position: int, wider: int) -> Ranking:
-            return self._search([replace(searches[position], limit=wider)], condition)[0]
-
-        return cut_by_id(self._search(searches, condition), limit, ask)
 
     def _fields_to_index(self, payloads: Iterable[Mapping[str, Any]]) -> list[tuple[str, bool]]:
         """The range fields that have no index yet and get one, each with whether it holds dates."""
@@ -157,15 +229,42 @@ class PointStore(ABC, Generic[EngineFilter]):
         return [(field, field.startswith(DATES)) for field in sorted(range_fields(payloads) - self._indexed)[:room]]
 
 
-def vectors_of(embedding: Embedding, sparse: Callable[[SparseVector], Any]) -> dict[str, Any]:
-    """What an engine takes as a point's vectors; `sparse` makes its kind of sparse vector."""
+class _Blocking(Generic[EngineFilter]):
+    """Implements `Engine` by a store's blocking methods."""
+
+    def __init__(self, store: PointStore[EngineFilter]) -> None:
+        self._store = store
+
+    async def search(self, searches: Sequence[Search], condition: EngineFilter | None) -> list[Ranking]:
+        return self._store._search(searches, condition)
+
+    async def points(
+        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+    ) -> Sequence[StoredPoint]:
+        return self._store._points(ids, payload=payload, vectors=vectors)
+
+
+def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Stored:
+    """A point as it was read, with the vectors that were asked for."""
+    # A collection's unnamed vector may come without its name, which is "".
+    found: Any = point.vector if isinstance(point.vector, Mapping) else {"": point.vector}
+    return Stored(
+        layout.document_of(point.payload, point.id),
+        np.array(found[layout.vectors[DENSE]], np.float32) if DENSE in vectors else None,
+        _sparse_of(found.get(layout.vectors[SPARSE])) if SPARSE in vectors else None,
+    )
+
+
+def vectors_of(embedding: Embedding, layout: Layout, sparse: Callable[[SparseVector], Any]) -> dict[str, Any]:
+    """What an engine takes as a point's vectors, by their names; `sparse` makes its kind of sparse vector."""
     # Lists, not arrays: Edge's binding reads them 2.5 times as fast.
     vectors = {DENSE: embedding.dense.tolist(), LATE: embedding.multi_vector.vectors.tolist()}
-    return {**vectors, SPARSE: sparse(embedding.sparse)} if len(embedding.sparse.indices) else vectors
+    if len(embedding.sparse.indices):
+        vectors[SPARSE] = sparse(embedding.sparse)
+    return {layout.vectors[stage]: vector for stage, vector in vectors.items()}
 
 
-def _sparse_of(vectors: object) -> SparseVector:
-    stored: Any = vectors.get(SPARSE) if isinstance(vectors, Mapping) else None
+def _sparse_of(stored: Any) -> SparseVector:  # noqa: ANN401 each engine has its own class
     if stored is None:  # a text without a term
         return SparseVector(np.empty(0, np.int64), np.empty(0, np.float32))
     order = np.argsort(stored.indices)  # which a server need not keep

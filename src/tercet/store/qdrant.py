@@ -7,6 +7,7 @@ and a filled one is told by any of its points.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import logging
@@ -15,33 +16,34 @@ import re
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import grpc  # type: ignore[import-untyped]
 import httpx
-from qdrant_client import QdrantClient, models
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch, StoreError, StoreUnavailable
 from tercet.filters import Filter
+from tercet.store.base import Reader
 from tercet.store.checks import check_records, check_same_encoder
 from tercet.store.conditions import Dialect, translate
+from tercet.store.layouts import TERCET, Layout
 from tercet.store.manifest import encoder_of, self_description
 from tercet.store.payload import (
     DOCUMENT_ID,
     ENCODER,
     TERMS,
-    Point,
-    document_of,
     payload_field,
-    point_id,
     split_by_bytes,
 )
-from tercet.store.points import PointStore, Search, vectors_of
+from tercet.store.points import Point, PointStore, Search, vectors_of
+from tercet.store.readers import ThreadReader, run_at_once
 from tercet.types import DENSE, LATE, SPARSE, Document, Ranking, Record, Scored, SparseVector
 
 #: Multi-vectors, the query API and half-precision sparse indexes.
@@ -67,14 +69,18 @@ class QdrantStore(PointStore[models.Filter]):
     written once it would have left.
     """
 
-    def __init__(self, client: QdrantClient, collection: str, spec: EncoderSpec, *, place: str, version: str) -> None:
+    def __init__(
+        self, client: QdrantClient, collection: str, spec: EncoderSpec, layout: Layout, *, place: str, version: str
+    ) -> None:
         """For `open`, which is the way to get one."""
-        super().__init__(spec, DIALECT)
+        super().__init__(spec, layout, DIALECT)
         self._client = client
         self._collection = collection
         self._place = place
         self._version = version
         self._owns_client = False
+        # Its connections belong to the loop on which they were made.
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncQdrantClient] = WeakKeyDictionary()
         # The client is safe among threads, its local mode is not.
         self._turn: AbstractContextManager[object] = threading.RLock() if _is_local(client) else nullcontext()
 
@@ -124,7 +130,7 @@ class QdrantStore(PointStore[models.Filter]):
                 raise ValueError(
                     f"{place!r} is no address of a Qdrant server; write it like http://localhost:6333"
                 ) from None
-        store = cls(client, collection, spec, place=place, version="")
+        store = cls(client, collection, spec, TERCET, place=place, version="")
         store._owns_client = client is not server
         try:
             store._version = store._ask(lambda: client.info().version)
@@ -146,39 +152,23 @@ class QdrantStore(PointStore[models.Filter]):
 
     def upsert(self, records: Sequence[Record]) -> None:
         check_records(records, self._spec)
-        points = (Point.of(record, self._spec.fingerprint) for record in records)
+        points = (Point.of(record, self._spec.fingerprint, self._layout) for record in records)
         for batch in split_by_bytes(points, self.max_request_bytes):
             written = [
-                models.PointStruct(id=point.id, vector=vectors_of(point.embedding, _sparse), payload=point.payload)
-                for point in batch
+                models.PointStruct(id=point.id, vector=self._vectors(point), payload=point.payload) for point in batch
             ]
             self._ask(self._client.upsert, self._collection, written, wait=True)
             for field, of_dates in self._fields_to_index(point.payload for point in batch):
                 kind = models.PayloadSchemaType
                 self._create_index(field, kind.DATETIME if of_dates else kind.FLOAT)
 
+    def _vectors(self, point: Point) -> dict[str, Any]:
+        return vectors_of(point.embedding, self._layout, _sparse)
+
     def _search(self, searches: Sequence[Search], condition: models.Filter | None) -> list[Ranking]:
-        requests = [
-            models.QueryRequest(
-                query=_query_vector(search.vector),
-                using=search.stage,
-                limit=search.limit,
-                filter=condition if search.among is None else _only(search.among),
-                with_payload=models.PayloadSelectorInclude(include=[DOCUMENT_ID]) if search.among is None else False,
-            )
-            for search in searches
-        ]
+        requests = _query_requests(searches, condition, self._layout)
         answers = self._ask(self._client.query_batch_points, self._collection, requests)
-        return [
-            [
-                Scored(
-                    payload_field(point.payload, DOCUMENT_ID) if search.among is None else search.among[str(point.id)],
-                    point.score,
-                )
-                for point in answer.points
-            ]
-            for search, answer in zip(searches, answers, strict=True)
-        ]
+        return _rankings(searches, answers, self._layout)
 
     def delete(self, ids: Sequence[str]) -> int:
         there = [point.id for point in self._points(ids, payload=False)]
@@ -204,7 +194,7 @@ class QdrantStore(PointStore[models.Filter]):
             points, offset = self._ask(
                 self._client.scroll, self._collection, condition, limit=batch_size, offset=offset, with_payload=True
             )
-            yield from (document_of(point.payload) for point in points)
+            yield from (self._layout.document_of(point.payload, point.id) for point in points)
             if offset is None:
                 return
 
@@ -223,20 +213,46 @@ class QdrantStore(PointStore[models.Filter]):
             "encoder": self._spec.name,
         }
 
+    def reader(self) -> Reader:
+        """Over an asynchronous client for each event loop; over the client's local mode, which has none, in threads."""
+        if _is_local(self._client):
+            return ThreadReader(self)
+        loop = asyncio.get_running_loop()
+        if loop not in self._async_clients:
+            self._async_clients[loop] = AsyncQdrantClient(**self._client.init_options)
+        return self._questions(_AsyncEngine(self, self._async_clients[loop]))
+
     def close(self) -> None:
         if self._owns_client:
             self._client.close()
+
+    async def aclose(self) -> None:
+        if client := self._async_clients.pop(asyncio.get_running_loop(), None):
+            await client.close()
+        await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
         return f"QdrantStore({self._place!r}, {self._collection!r}, encoder={self._spec.name!r})"
 
     def _ask(self, request: Callable[Arguments, Answer], *args: Arguments.args, **options: Arguments.kwargs) -> Answer:
         """Send a request, again if it fails for a passing reason; failures come out as ours."""
+
+        async def attempt() -> Answer:
+            with self._turn:
+                return request(*args, **options)
+
+        async def pause(seconds: float) -> None:
+            time.sleep(seconds)
+
+        return run_at_once(self._insist(attempt, pause))
+
+    async def _insist(
+        self, attempt: Callable[[], Awaitable[Answer]], pause: Callable[[float], Awaitable[None]]
+    ) -> Answer:
         pauses = iter(_PAUSES_SECONDS)
         while True:
             try:
-                with self._turn:
-                    return request(*args, **options)
+                return await attempt()
             except (
                 ResponseHandlingException,
                 UnexpectedResponse,
@@ -249,26 +265,29 @@ class QdrantStore(PointStore[models.Filter]):
                     raise StoreError(
                         f"{self._place} refused a request on {self._collection!r}: {_reason(error)}{_advice(error)}"
                     ) from error
-                pause = next(pauses, None)
-                if pause is None:
+                next_pause = next(pauses, None)
+                if next_pause is None:
                     raise StoreUnavailable(
                         f"{self._place} does not answer ({_reason(error)}); "
                         f"check that the server runs and can be reached, then try again"
                     ) from error
-                wait = min(max(pause, getattr(error, "retry_after_s", 0)), _LONGEST_PAUSE_SECONDS)
+                wait = min(max(next_pause, getattr(error, "retry_after_s", 0)), _LONGEST_PAUSE_SECONDS)
                 _logger.info("%s: %s, next attempt in %.1f s", self._place, _reason(error), wait)
-                time.sleep(wait)
+                await pause(wait)
 
     def _points(
         self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> list[models.Record]:
         return [
             point
-            for batch in _batched(list(dict.fromkeys(map(point_id, ids))))
+            for batch in _batched(self._point_ids(ids))
             for point in self._ask(
                 self._client.retrieve, self._collection, batch, with_payload=payload, with_vectors=vectors or False
             )
         ]
+
+    def _point_ids(self, ids: Sequence[str]) -> list[models.ExtendedPointId]:
+        return list(dict.fromkeys(map(self._layout.point_id, ids)))
 
     def _check_version(self) -> None:
         if _version_numbers(self._version) < OLDEST_VERSION:
@@ -336,6 +355,66 @@ class QdrantStore(PointStore[models.Filter]):
                     f"{where} was filled by an encoder with fingerprint {fingerprint}, but {self._spec.name!r} has "
                     f"{self._spec.fingerprint}; use the encoder that filled it, or index the documents again"
                 )
+
+
+class _AsyncEngine:
+    """Implements `tercet.store.points.Engine` by the asynchronous client."""
+
+    def __init__(self, store: QdrantStore, client: AsyncQdrantClient) -> None:
+        self._store = store
+        self._client = client
+
+    async def search(self, searches: Sequence[Search], condition: models.Filter | None) -> list[Ranking]:
+        requests = _query_requests(searches, condition, self._store._layout)
+        answers = await self._ask(self._client.query_batch_points, self._store._collection, requests)
+        return _rankings(searches, answers, self._store._layout)
+
+    async def points(
+        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+    ) -> list[models.Record]:
+        points: list[models.Record] = []
+        for batch in _batched(self._store._point_ids(ids)):
+            points += await self._ask(
+                self._client.retrieve,
+                self._store._collection,
+                batch,
+                with_payload=payload,
+                with_vectors=vectors or False,
+            )
+        return points
+
+    async def _ask(
+        self, request: Callable[Arguments, Awaitable[Answer]], *args: Arguments.args, **options: Arguments.kwargs
+    ) -> Answer:
+        return await self._store._insist(lambda: request(*args, **options), asyncio.sleep)
+
+
+def _query_requests(
+    searches: Sequence[Search], condition: models.Filter | None, layout: Layout
+) -> list[models.QueryRequest]:
+    return [
+        models.QueryRequest(
+            query=_query_vector(search.vector),
+            using=layout.vectors[search.stage],
+            limit=search.limit,
+            filter=condition if search.among is None else _only(search.among),
+            with_payload=models.PayloadSelectorInclude(include=[DOCUMENT_ID]) if search.among is None else False,
+        )
+        for search in searches
+    ]
+
+
+def _rankings(searches: Sequence[Search], answers: Sequence[models.QueryResponse], layout: Layout) -> list[Ranking]:
+    return [
+        [
+            Scored(
+                layout.document_id(point.payload, point.id) if search.among is None else search.among[str(point.id)],
+                point.score,
+            )
+            for point in answer.points
+        ]
+        for search, answer in zip(searches, answers, strict=True)
+    ]
 
 
 def _is_local(client: QdrantClient) -> bool:
