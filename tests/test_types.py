@@ -94,7 +94,7 @@ class TestDocument:
             store.upsert([Record(document, embedding, document.content_hash())])
 
         with closing(EdgeStore.open(tmp_path / "kb", toy_encoder.spec)) as store:
-            assert store.retrieve(["d"])["d"].document == document
+            assert store.read([store.key("d")])[store.key("d")].document == document
 
     def test_metadata_up_to_the_limit_are_kept(self) -> None:
         metadata = {"x": "y" * (MAX_METADATA_BYTES - len('{"x": ""}'))}

@@ -232,9 +232,14 @@ class HybridIndex:
         question = self._question(queries, None, where, plan, None)
         embed = self._embed_now(question.queries, None)
         _, traces = run_at_once(rank(question, embed, BlockingReader(self.store)))
-        shown = self._scope.shown_id
+        ids = self.store.document_ids(
+            list({key for trace in traces for ranking in trace.values() for key, _ in ranking})
+        )
         return [
-            {stage: [Scored(shown(scored.id), scored.score) for scored in ranking] for stage, ranking in trace.items()}
+            {
+                stage: [Scored(self._scope.shown_id(ids[key]), score) for key, score in ranking if key in ids]
+                for stage, ranking in trace.items()
+            }
             for trace in traces
         ]
 
@@ -388,11 +393,13 @@ class HybridIndex:
         """Ids that documents outside of this view have already."""
         if self._scope is EVERYTHING or not ids:
             return {}
-        kept = self.store.retrieve(ids)
+        kept = (stored.document for stored in self.store.read(self._keys(ids)).values())
         return {
-            id_: InvalidDocument(f"the id {id_!r} belongs to a document that is not in this view; use another id")
-            for id_ in kept
-            if not self._scope.owns(kept[id_].document)
+            document.id: InvalidDocument(
+                f"the id {document.id!r} belongs to a document that is not in this view; use another id"
+            )
+            for document in kept
+            if not self._scope.owns(document)
         }
 
     def _write(self, records: list[Record], batch: Mapping[str, Numbered], tally: Tally) -> list[Record]:
@@ -425,20 +432,21 @@ class HybridIndex:
     def get(self, ids: Sequence[str]) -> list[Document]:
         """The documents with these ids, in the order asked for; ids that are not stored are passed over."""
         wanted = _ids(ids)
-        return self._owned(wanted, self.store.retrieve(self._stored_ids(wanted)))
+        return self._owned(wanted, self.store.read(self._keys(self._stored_ids(wanted))))
 
     async def aget(self, ids: Sequence[str]) -> list[Document]:
         """`get` without blocking the event loop."""
         wanted = _ids(ids)
-        return self._owned(wanted, await self.store.reader().retrieve(self._stored_ids(wanted)))
+        return self._owned(wanted, await self.store.reader().read(self._keys(self._stored_ids(wanted))))
 
     def dense_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored dense vectors, (dim,) of length 1, by id; ids that are not stored are passed over."""
-        return self._dense_of(self.store.retrieve(self._stored_ids(_ids(ids)), vectors=[DENSE]))
+        return self._dense_of(self.store.read(self._keys(self._stored_ids(_ids(ids))), vectors=[DENSE]))
 
     async def adense_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """`dense_vectors` without blocking the event loop."""
-        return self._dense_of(await self.store.reader().retrieve(self._stored_ids(_ids(ids)), vectors=[DENSE]))
+        keys = self._keys(self._stored_ids(_ids(ids)))
+        return self._dense_of(await self.store.reader().read(keys, vectors=[DENSE]))
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
         """Remove documents by id or by filter; returns how many there were.
@@ -455,8 +463,8 @@ class HybridIndex:
         else:
             stored_ids = self._stored_ids(_ids(ids or ()))
             if self._scope is not EVERYTHING:
-                stored = self.store.retrieve(stored_ids)
-                stored_ids = [id_ for id_ in stored if self._scope.owns(stored[id_].document)]
+                stored = (stored.document for stored in self.store.read(self._keys(stored_ids)).values())
+                stored_ids = [document.id for document in stored if self._scope.owns(document)]
             removed = self.store.delete(stored_ids)
         self.store.flush()
         return removed
@@ -491,17 +499,20 @@ class HybridIndex:
     def _stored_ids(self, ids: Iterable[str]) -> list[str]:
         return [stored for id_ in ids for stored in self._scope.stored_ids(id_)]
 
+    def _keys(self, stored_ids: Iterable[str]) -> list[str]:
+        return list(map(self.store.key, stored_ids))
+
     def _dense_of(self, stored: Mapping[str, Stored]) -> dict[str, NDArray[np.float32]]:
         return {
-            self._scope.shown_id(id_): found.dense
-            for id_, found in stored.items()
+            self._scope.shown_id(found.document.id): found.dense
+            for found in stored.values()
             if found.dense is not None and self._scope.owns(found.document)
         }
 
     def _owned(self, wanted: Iterable[str], stored: Mapping[str, Stored]) -> list[Document]:
-        documents = []
+        documents: list[Document] = []
         for id_ in wanted:
-            kept = (stored[key].document for key in self._scope.stored_ids(id_) if key in stored)
+            kept = (stored[key].document for key in self._keys(self._scope.stored_ids(id_)) if key in stored)
             documents += [self._scope.shown(document) for document in kept if self._scope.owns(document)][:1]
         return documents
 

@@ -47,21 +47,21 @@ class Question:
 
 
 async def rank(question: Question, embed: Embed, reader: Reader) -> tuple[list[Embedding], list[Trace]]:
-    """Every stage's whole ranking for each query, by stage, with "fused" (the pool) and "final"."""
+    """Every stage's whole ranking of keys for each query, by stage, with "fused" (the pool) and "final"."""
     plan, observer = question.plan, question.observer
     with observed(observer, ENCODE, {"queries": list(question.queries)}):
         embeddings = await embed()
 
     with observed(observer, PREFETCH, {"stages": list(plan.prefetches), "limit": plan.prefetch_k}) as told:
         traces = await reader.prefetch(embeddings, plan.prefetches, limit=plan.prefetch_k, where=question.where)
-        told["rankings"] = _first(traces, plan.prefetches, observer)
+        told["rankings"] = await _first(traces, plan.prefetches, observer, reader)
 
     with observed(observer, FUSE, {"rank_constant": plan.rank_constant, "weights": dict(plan.weights)}) as told:
         for trace in traces:
             trace[FUSED] = reciprocal_rank_fusion(
                 _with_weight(trace, plan.prefetches, plan), rank_constant=plan.rank_constant, weights=plan.weights
             )
-        told["rankings"] = _first(traces, [FUSED], observer)
+        told["rankings"] = await _first(traces, [FUSED], observer, reader)
 
     if LATE in plan.stages:
         pools = [[scored.id for scored in trace[FUSED][: plan.rerank_k]] for trace in traces]
@@ -69,7 +69,7 @@ async def rank(question: Question, embed: Embed, reader: Reader) -> tuple[list[E
             candidates = [(embedding.multi_vector, pool) for embedding, pool in zip(embeddings, pools, strict=True)]
             for trace, ranking in zip(traces, await reader.rerank(candidates), strict=True):
                 trace[LATE] = ranking
-            told["rankings"] = _first(traces, [LATE], observer)
+            told["rankings"] = await _first(traces, [LATE], observer, reader)
 
     for trace in traces:
         trace[FINAL] = _final_order(trace, plan)
@@ -80,7 +80,7 @@ async def answer(question: Question, embed: Embed, reader: Reader, encoder: Enco
     """The best documents for each query, best first."""
     embeddings, traces = await rank(question, embed, reader)
     finals = [_cut(trace, question.plan) for trace in traces]
-    stored = await reader.retrieve(list({scored.id for final in finals for scored in final}), vectors=[SPARSE])
+    stored = await reader.read(list({scored.id for final in finals for scored in final}), vectors=[SPARSE])
     return [
         [
             Hit(
@@ -137,8 +137,8 @@ def _stages_by_id(trace: Trace, final: Ranking) -> dict[str, tuple[StageScore, .
     return {id_: tuple(stages) for id_, stages in places.items()}
 
 
-def _shared_terms(query: SparseVector, document: SparseVector | None, encoder: Encoder) -> tuple[TermMatch, ...]:
-    weights = {} if document is None else dict(zip(document.indices.tolist(), document.values.tolist(), strict=True))
+def _shared_terms(query: SparseVector, document: Mapping[int, float] | None, encoder: Encoder) -> tuple[TermMatch, ...]:
+    weights = document or {}
     shared = [
         (index, weight, weights[index])
         for index, weight in zip(query.indices.tolist(), query.values.tolist(), strict=True)
@@ -152,9 +152,15 @@ def _shared_terms(query: SparseVector, document: SparseVector | None, encoder: E
     )
 
 
-def _first(traces: Sequence[Trace], stages: Iterable[str], observer: Observer | None) -> list[dict[str, Any]]:
+async def _first(
+    traces: Sequence[Trace], stages: Sequence[str], observer: Observer | None, reader: Reader
+) -> list[dict[str, Any]]:
     """For an observer: the first documents of some stages, for each query, as [id, score]."""
     if observer is None:
         return []
-    stages = list(stages)
-    return [{stage: [list(scored) for scored in trace[stage][:_TOLD]] for stage in stages} for trace in traces]
+    first = [{stage: trace[stage][:_TOLD] for stage in stages} for trace in traces]
+    ids = await reader.document_ids(list({key for each in first for ranking in each.values() for key, _ in ranking}))
+    return [
+        {stage: [[ids[key], score] for key, score in ranking if key in ids] for stage, ranking in each.items()}
+        for each in first
+    ]

@@ -8,6 +8,7 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -79,6 +80,14 @@ class Document:
 
     def __hash__(self) -> int:
         return hash(self.id)  # equal documents have equal ids, and a dict has no hash
+
+    @classmethod
+    def unchecked(cls, text: str, id: str, metadata: dict[str, Any]) -> Document:
+        """A document that was checked when it was stored, and is nobody else's: half a millisecond for ten of them."""
+        document = object.__new__(cls)
+        for name, value in (("text", text), ("id", id), ("metadata", metadata)):
+            object.__setattr__(document, name, value)
+        return document
 
     @property
     def public_metadata(self) -> dict[str, Any]:
@@ -225,15 +234,19 @@ class Stored(NamedTuple):
     """What is read of one document: of its vectors those that were asked for.
 
     dense: (dim,) of length 1
+    sparse: the weight of each vocabulary index
     """
 
     document: Document
     dense: NDArray[np.float32] | None = None
-    sparse: SparseVector | None = None
+    sparse: Mapping[int, float] | None = None
 
 
 class Scored(NamedTuple):
-    """A document id with its score; a `Ranking` is a list of them, best first, equal scores ordered by id."""
+    """An id with its score; a `Ranking` is a list of them, best first, equal scores ordered by id.
+
+    id: of a document, or where a store ranks, the key under which it keeps one
+    """
 
     id: str
     score: float
@@ -244,8 +257,10 @@ Ranking: TypeAlias = list[Scored]
 
 def ranked(scores: Mapping[str, float] | Sequence[tuple[str, float]], limit: int | None = None) -> Ranking:
     """Order (id, score) pairs best first, ties by id, so that two runs agree."""
-    pairs = scores.items() if isinstance(scores, Mapping) else scores
-    return sorted((Scored(*pair) for pair in pairs), key=lambda scored: (-scored.score, scored.id))[:limit]
+    by_id = sorted(scores.items() if isinstance(scores, Mapping) else scores)
+    # A stable sort leaves equal scores in the order of their ids; two plain sorts are quicker than one with a key pair.
+    by_id.sort(key=itemgetter(1), reverse=True)
+    return [Scored(*pair) for pair in by_id[:limit]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tercet.encoders.base import EncoderSpec
+from tercet.store.payload import point_id
 from tercet.types import Document, Embedding, MultiVector, Ranking, Record, SparseVector
+
+_names: dict[str, str] = {}  # by key
 
 SPEC = EncoderSpec(name="tiny", fingerprint="tiny-1", dense_dim=16, late_dim=8, vocabulary_size=500)
 
@@ -31,6 +34,7 @@ def embedding(seed: int, *, n_tokens: int = 6, n_terms: int = 12) -> Embedding:
 def record(
     id: str, *, metadata: Mapping[str, Any] | None = None, text: str = "", embedding: Embedding | None = None
 ) -> Record:
+    _names[point_id(id)] = id
     document = Document(text or f"text of {id}", id=id, metadata=metadata or {})
     return Record(document, embedding or _of(id), document.content_hash())
 
@@ -46,14 +50,21 @@ def query(seed: int) -> Embedding:
     return embedding(1_000_000 + seed, n_tokens=4, n_terms=20)
 
 
+def keys(names: Iterable[str]) -> list[str]:
+    """Under which every store keeps documents of these ids."""
+    return list(map(point_id, names))
+
+
 def ids(ranking: Ranking) -> list[str]:
-    return [scored.id for scored in ranking]
+    """The ids of the documents in a store's ranking, which names their keys."""
+    return [_names.get(scored.id, scored.id) for scored in ranking]
 
 
 def assert_same_ranking(found: Ranking, expected: Ranking, *, tolerance: float) -> None:
     """The same documents with the same scores, in the same order but for scores that rounding cannot tell apart."""
-    scores: Sequence[float] = [dict(expected)[scored.id] for scored in found]
-    assert sorted(ids(found)) == sorted(ids(expected))
+    expected_scores = dict(zip(ids(expected), (scored.score for scored in expected), strict=True))
+    scores: Sequence[float] = [expected_scores[id] for id in ids(found)]
+    assert sorted(ids(found)) == sorted(expected_scores)
     np.testing.assert_allclose([scored.score for scored in found], scores, atol=tolerance)
     assert all(earlier >= later - 2 * tolerance for earlier, later in itertools.pairwise(scores))
 

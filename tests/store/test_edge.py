@@ -234,7 +234,7 @@ def test_after_a_panic_the_store_reads_and_writes_no_more(store: EdgeStore) -> N
         with pytest.raises(StoreError, match=r"takes no more changes.*`tercet repair "):
             change()
 
-    assert store.retrieve(["004"])
+    assert store.read([store.key("004")])
     assert len(store.prefetch([query(0)], ["dense"], limit=5)[0]["dense"]) == 5
 
 
@@ -401,7 +401,7 @@ def test_a_graph_is_an_option_that_the_index_remembers(place: Path) -> None:
     with closing(EdgeStore.open(place, SPEC)) as store:
         assert store.describe()["dense index"] == "hnsw"
     with closing(EdgeStore.open(place, SPEC, hnsw=False)) as store:
-        assert store.describe()["dense index"] == "exact"
+        assert store.describe()["dense index"] == "scan"
 
 
 def test_writes_are_flushed_every_so_often(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from tercet.filters import parse_filter
 from tercet.store import qdrant
 from tercet.store.qdrant import QdrantStore
 from tests.store.rest_double import RestDouble
-from tests.store.samples import SPEC, embedding, query, record, records
+from tests.store.samples import SPEC, embedding, keys, query, record, records
 
 OTHER = replace(SPEC, name="other", fingerprint="tiny-2")
 
@@ -167,7 +167,7 @@ def test_both_prefetches_of_all_queries_are_one_request(double: RestDouble, stor
 
 def test_many_queries_are_split_by_number_and_bytes(double: RestDouble, store: QdrantStore) -> None:
     store.upsert(records(10))
-    long = [(embedding(seed, n_tokens=200).multi_vector, ["001", "002"]) for seed in range(40)]
+    long = [(embedding(seed, n_tokens=200).multi_vector, keys(["001", "002"])) for seed in range(40)]
     double.sizes.clear()
 
     store.prefetch([query(seed) for seed in range(40)], ["dense", "sparse"], limit=1)
@@ -340,9 +340,9 @@ def test_each_event_loop_has_its_own_connections(double: RestDouble) -> None:
     store.upsert(records(3))
 
     async def ask() -> list[str]:
-        found = [await store.reader().retrieve([id]) for id in ("001", "002")]
+        found = [await store.reader().document_ids([store.key(id)]) for id in ("001", "002")]
         await store.aclose()
-        return [id for each in found for id in each]
+        return [id for each in found for id in each.values()]
 
     assert [asyncio.run(ask()) for _ in range(3)] == [["001", "002"]] * 3
     assert store.count() == 3  # the client was given, and is not ours to close

@@ -13,9 +13,10 @@ from tercet.types import Document, Embedding, MultiVector, Ranking, Record, Stor
 class Store(Protocol):
     """Keeps records and ranks them. Nothing here fuses: that is `tercet.fusion`, the same for every engine.
 
-    Every method may raise `StoreError`. Unknown ids are passed over. However many queries or records come at once, the
-    engine gets them in requests that it bears. A store is opened for one `EncoderSpec` and refuses, when it is opened,
-    a place that another encoder filled (`CollectionMismatch`).
+    Rankings name documents by the store's own keys: what stands behind a key is read for the few that are returned, not
+    for the hundreds that are ranked. Every method may raise `StoreError`. Unknown ids and keys are passed over. However
+    many queries or records come at once, the engine gets them in requests that it bears. A store is opened for one
+    `EncoderSpec` and refuses, when it is opened, a place that another encoder filled (`CollectionMismatch`).
     """
 
     @property
@@ -30,7 +31,7 @@ class Store(Protocol):
     def prefetch(
         self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
     ) -> list[dict[str, Ranking]]:
-        """For each query one ranking per stage ("dense" by cosine, "sparse" by dot product), best first, ties by id.
+        """For each query one ranking per stage ("dense" by cosine, "sparse" by dot product), best first, ties by key.
 
         The filter holds inside each stage: `limit` documents that match, not the matching ones among `limit`.
         A sparse score of 0 is no match and is left out.
@@ -38,11 +39,19 @@ class Store(Protocol):
         ...
 
     def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
-        """Order each query's candidates by MaxSim, all of them: Σ over query tokens of the best document token."""
+        """Order each query's candidates, all of them, by MaxSim: Σ over query tokens of the best document token."""
         ...
 
-    def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
-        """What is stored of these ids, with the vectors that `vectors` names ("dense", "sparse")."""
+    def key(self, document_id: str) -> str:
+        """The key under which a document of this id is, or would be, kept. Asks nobody."""
+        ...
+
+    def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        """What is stored under these keys, with the vectors that `vectors` names ("dense", "sparse")."""
+        ...
+
+    def document_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        """The ids of the documents under these keys."""
         ...
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
@@ -89,7 +98,7 @@ class Store(Protocol):
 
 
 class Reader(Protocol):
-    """The three questions of a query, as `Store` answers them, to be awaited."""
+    """The questions of a query, as `Store` answers them, to be awaited."""
 
     async def prefetch(
         self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
@@ -97,4 +106,6 @@ class Reader(Protocol):
 
     async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]: ...
 
-    async def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]: ...
+    async def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]: ...
+
+    async def document_ids(self, keys: Sequence[str]) -> dict[str, str]: ...

@@ -23,16 +23,24 @@ from tercet.types import DENSE, LATE, SPARSE
 def shard_config(spec: EncoderSpec, *, hnsw: bool) -> edge.EdgeConfig:
     """The three vectors of an index.
 
-    m=0 builds no graph: late interaction only ever scores given ids, and exact dense search is faster than the rest of
-    a query up to about 200,000 documents.
+    A dense search reads every vector, as 4 bits a number, and scores the best anew with the vectors themselves: over
+    50,000 documents 2.1 ms instead of 8.3, with the same hundred found (of 10,000 found by 100 queries, none differed).
+    m=0 builds no graph: late interaction only ever scores given ids, and reading all is faster than the rest of a query
+    up to about 200,000 documents.
     """
     # The stub calls the other two optional, the binding does not.
     none = edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10)
     graph = edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000)
+    four_bits = edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned)
     half = edge.VectorStorageDatatype.Float16
     return edge.EdgeConfig(
         vectors={
-            DENSE: edge.EdgeVectorParams(spec.dense_dim, edge.Distance.Cosine, hnsw_config=graph if hnsw else none),
+            DENSE: edge.EdgeVectorParams(
+                spec.dense_dim,
+                edge.Distance.Cosine,
+                quantization_config=four_bits,
+                hnsw_config=graph if hnsw else none,
+            ),
             LATE: edge.EdgeVectorParams(
                 spec.late_dim,
                 edge.Distance.Dot,

@@ -66,7 +66,7 @@ class TercetLayout(Layout):
         return {"text": document.text, "metadata": document.metadata, "tercet": own_entry(record, fingerprint)}
 
     def document_of(self, payload: Payload | None, point_id: object) -> Document:
-        return Document(
+        return Document.unchecked(
             payload_field(payload, "text"), payload_field(payload, DOCUMENT_ID), payload_field(payload, "metadata")
         )
 

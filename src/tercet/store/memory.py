@@ -14,6 +14,7 @@ from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter, matches
 from tercet.scoring import maxsim
 from tercet.store.checks import check_embedding, check_multi_vector, check_records
+from tercet.store.payload import point_id
 from tercet.store.readers import ThreadReader
 from tercet.types import (
     DENSE,
@@ -35,7 +36,7 @@ class MemoryStore:
 
     def __init__(self, spec: EncoderSpec) -> None:
         self._spec = spec
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, Record] = {}  # by key
         self._columns: _Columns | None = None  # made by the first prefetch after a write
         self._lock = threading.RLock()
 
@@ -49,7 +50,7 @@ class MemoryStore:
             for record in records:
                 # Made anew, a document copies its metadata: what the caller later does to theirs must not reach the
                 # store, as an engine would not see it.
-                self._records[record.document.id] = replace(record, document=replace(record.document))
+                self._records[self.key(record.document.id)] = replace(record, document=replace(record.document))
             self._columns = None
 
     def prefetch(
@@ -62,7 +63,8 @@ class MemoryStore:
                 self._columns = _Columns.of(self._records, self._spec)
             columns = self._columns
             passing = np.array(
-                [where is None or matches(where, self._records[id].document.metadata) for id in columns.ids], dtype=bool
+                [where is None or matches(where, self._records[key].document.metadata) for key in columns.keys],
+                dtype=bool,
             )
         return [
             {
@@ -79,31 +81,37 @@ class MemoryStore:
             check_multi_vector(multi_vector, self._spec)
         with self._lock:
             candidates = [
-                {id: self._records[id].embedding.multi_vector for id in ids if id in self._records}
-                for _, ids in queries
+                {key: self._records[key].embedding.multi_vector for key in keys if key in self._records}
+                for _, keys in queries
             ]
         return [
             ranked(list(zip(documents, maxsim(query, list(documents.values())), strict=True)))
             for (query, _), documents in zip(queries, candidates, strict=True)
         ]
 
-    def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+    def key(self, document_id: str) -> str:
+        return point_id(document_id)  # as the engines: equal scores are then in the same order everywhere
+
+    def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
         return {
-            id: Stored(
+            key: Stored(
                 record.document,
                 record.embedding.dense / np.linalg.norm(record.embedding.dense) if DENSE in vectors else None,
-                record.embedding.sparse if SPARSE in vectors else None,
+                _weights(record.embedding.sparse) if SPARSE in vectors else None,
             )
-            for id, record in self._found(ids)
+            for key, record in self._found(keys)
         }
 
+    def document_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        return {key: record.document.id for key, record in self._found(keys)}
+
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
-        return {id: record.content_hash for id, record in self._found(ids)}
+        return {record.document.id: record.content_hash for _, record in self._found(list(map(self.key, ids)))}
 
     def delete(self, ids: Sequence[str]) -> int:
         with self._lock:
             self._columns = None
-            return sum(self._records.pop(id, None) is not None for id in ids)
+            return sum(self._records.pop(self.key(id), None) is not None for id in ids)
 
     def delete_where(self, where: Filter) -> int:
         with self._lock:
@@ -135,20 +143,24 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to do: the records go with the object."""
 
-    def _found(self, ids: Sequence[str]) -> list[tuple[str, Record]]:
+    def _found(self, keys: Sequence[str]) -> list[tuple[str, Record]]:
         with self._lock:
-            return [(id, self._records[id]) for id in ids if id in self._records]
+            return [(key, self._records[key]) for key in keys if key in self._records]
+
+
+def _weights(vector: SparseVector) -> dict[int, float]:
+    return dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Columns:
-    """All vectors side by side, documents in the order of their ids.
+    """All vectors side by side, documents in the order of their keys.
 
     dense: (n_docs, dim) of length 1
     rows, indices, values: (n_stored,) the document, term and weight of every stored sparse weight
     """
 
-    ids: list[str]
+    keys: list[str]
     dense: NDArray[np.float32]
     rows: NDArray[np.int64]
     indices: NDArray[np.int64]
@@ -157,14 +169,14 @@ class _Columns:
 
     @classmethod
     def of(cls, records: Mapping[str, Record], spec: EncoderSpec) -> _Columns:
-        ids = sorted(records)
-        embeddings = [records[id].embedding for id in ids]
+        keys = sorted(records)
+        embeddings = [records[key].embedding for key in keys]
         dense = np.array([embedding.dense for embedding in embeddings], dtype=np.float32).reshape(-1, spec.dense_dim)
         sparse = [embedding.sparse for embedding in embeddings]
         return cls(
-            ids=ids,
+            keys=keys,
             dense=dense / np.linalg.norm(dense, axis=1, keepdims=True),
-            rows=np.repeat(np.arange(len(ids)), [len(vector.indices) for vector in sparse]),
+            rows=np.repeat(np.arange(len(keys)), [len(vector.indices) for vector in sparse]),
             indices=np.concatenate([np.empty(0, np.int64), *(vector.indices for vector in sparse)]),
             values=np.concatenate([np.empty(0, np.float32), *(vector.values for vector in sparse)]),
             vocabulary_size=spec.vocabulary_size,
@@ -178,7 +190,7 @@ class _Columns:
         weights = np.zeros(self.vocabulary_size)
         weights[query.indices] = query.values
         scores: NDArray[np.float64] = np.bincount(
-            self.rows, weights=weights[self.indices] * self.values, minlength=len(self.ids)
+            self.rows, weights=weights[self.indices] * self.values, minlength=len(self.keys)
         ).astype(np.float64)
         return scores
 
@@ -186,6 +198,6 @@ class _Columns:
         self, scores: NDArray[np.float32] | NDArray[np.float64], allowed: NDArray[np.bool_], limit: int
     ) -> Ranking:
         positions = np.flatnonzero(allowed)
-        # Positions are in the order of ids, and a stable sort leaves equal scores so.
+        # Positions are in the order of keys, and a stable sort leaves equal scores so.
         order = positions[np.argsort(-scores[positions], kind="stable")[:limit]]
-        return [Scored(self.ids[position], float(scores[position])) for position in order]
+        return [Scored(self.keys[position], float(scores[position])) for position in order]

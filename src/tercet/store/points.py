@@ -55,13 +55,13 @@ class Search:
     """The question for the points nearest to a vector.
 
     vector: dense (dim,), of late interaction (n_tokens, dim), or sparse
-    among: the only candidates, as {point id: document id}; None for all points
+    among: the keys of the only candidates; None for all points
     """
 
     stage: str
     vector: NDArray[np.float32] | SparseVector
     limit: int
-    among: Mapping[str, str] | None = None
+    among: Sequence[str] | None = None
 
     @property
     def request_bytes(self) -> int:
@@ -98,9 +98,9 @@ class Engine(Protocol[_Asked]):
         ...
 
     async def points(
-        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+        self, keys: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> Sequence[StoredPoint]:
-        """The points that are stored of these documents, each once."""
+        """The points that are stored under these keys, each once."""
         ...
 
 
@@ -149,19 +149,19 @@ class Questions(Generic[EngineFilter]):
     async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
         for multi_vector, _ in queries:
             check_multi_vector(multi_vector, self._spec)
-        searches = (
-            Search(LATE, multi_vector.vectors, max(1, len(ids)), {self._layout.point_id(id): id for id in ids})
-            for multi_vector, ids in queries
-        )
+        searches = (Search(LATE, multi_vector.vectors, max(1, len(keys)), keys) for multi_vector, keys in queries)
         return [
             ranked(ranking) for batch in self._requests(searches) for ranking in await self._engine.search(batch, None)
         ]
 
-    async def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+    async def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
         names = [self._layout.vectors[stage] for stage in vectors]
-        points = await self._engine.points(ids, payload=True, vectors=names)
-        found = (stored_of(point, vectors, self._layout) for point in points)
-        return {stored.document.id: stored for stored in found}
+        points = await self._engine.points(keys, payload=True, vectors=names)
+        return {str(point.id): stored_of(point, vectors, self._layout) for point in points}
+
+    async def document_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        points = await self._engine.points(keys, payload=[DOCUMENT_ID])
+        return {str(point.id): self._layout.document_id(point.payload, point.id) for point in points}
 
     def _requests(self, searches: Iterable[Search]) -> Iterable[list[Search]]:
         return split_by_bytes(searches, self._max_request_bytes, SEARCHES_PER_REQUEST)
@@ -197,7 +197,7 @@ class PointStore(ABC, Generic[EngineFilter]):
 
     @abstractmethod
     def _points(
-        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+        self, keys: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> Sequence[StoredPoint]:
         """`Engine.points`, blocking."""
 
@@ -209,11 +209,17 @@ class PointStore(ABC, Generic[EngineFilter]):
     def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
         return run_at_once(self._questions().rerank(queries))
 
-    def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
-        return run_at_once(self._questions().retrieve(ids, vectors=vectors))
+    def key(self, document_id: str) -> str:
+        return self._layout.point_id(document_id)
+
+    def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        return run_at_once(self._questions().read(keys, vectors=vectors))
+
+    def document_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        return run_at_once(self._questions().document_ids(keys))
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
-        points = self._points(ids, payload=[DOCUMENT_ID, CONTENT_HASH])
+        points = self._points(list(map(self.key, ids)), payload=[DOCUMENT_ID, CONTENT_HASH])
         return {self._layout.document_id(p.payload, p.id): self._layout.content_hash(p.payload) for p in points}
 
     def _questions(self, engine: Engine[EngineFilter] | None = None) -> Questions[EngineFilter]:
@@ -239,9 +245,9 @@ class _Blocking(Generic[EngineFilter]):
         return self._store._search(searches, condition)
 
     async def points(
-        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+        self, keys: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> Sequence[StoredPoint]:
-        return self._store._points(ids, payload=payload, vectors=vectors)
+        return self._store._points(keys, payload=payload, vectors=vectors)
 
 
 def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Stored:
@@ -251,7 +257,7 @@ def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Sto
     return Stored(
         layout.document_of(point.payload, point.id),
         np.array(found[layout.vectors[DENSE]], np.float32) if DENSE in vectors else None,
-        _sparse_of(found.get(layout.vectors[SPARSE])) if SPARSE in vectors else None,
+        _weights(found.get(layout.vectors[SPARSE])) if SPARSE in vectors else None,
     )
 
 
@@ -264,8 +270,6 @@ def vectors_of(embedding: Embedding, layout: Layout, sparse: Callable[[SparseVec
     return {layout.vectors[stage]: vector for stage, vector in vectors.items()}
 
 
-def _sparse_of(stored: Any) -> SparseVector:  # noqa: ANN401 each engine has its own class
-    if stored is None:  # a text without a term
-        return SparseVector(np.empty(0, np.int64), np.empty(0, np.float32))
-    order = np.argsort(stored.indices)  # which a server need not keep
-    return SparseVector(np.array(stored.indices, np.int64)[order], np.array(stored.values, np.float32)[order])
+def _weights(sparse: Any) -> dict[int, float]:  # noqa: ANN401 each engine has its own class
+    """Of a stored sparse vector; a text without a term has none."""
+    return {} if sparse is None else dict(zip(sparse.indices, sparse.values, strict=True))

@@ -36,7 +36,6 @@ from tercet.store.conditions import Dialect, translate
 from tercet.store.layouts import TERCET, Layout
 from tercet.store.manifest import encoder_of, self_description
 from tercet.store.payload import (
-    DOCUMENT_ID,
     ENCODER,
     TERMS,
     payload_field,
@@ -168,10 +167,10 @@ class QdrantStore(PointStore[models.Filter]):
     def _search(self, searches: Sequence[Search], condition: models.Filter | None) -> list[Ranking]:
         requests = _query_requests(searches, condition, self._layout)
         answers = self._ask(self._client.query_batch_points, self._collection, requests)
-        return _rankings(searches, answers, self._layout)
+        return _rankings(answers)
 
     def delete(self, ids: Sequence[str]) -> int:
-        there = [point.id for point in self._points(ids, payload=False)]
+        there = [point.id for point in self._points(list(map(self.key, ids)), payload=False)]
         for batch in _batched(there):
             self._ask(self._client.delete, self._collection, models.PointIdsList(points=batch), wait=True)
         return len(there)
@@ -276,18 +275,15 @@ class QdrantStore(PointStore[models.Filter]):
                 await pause(wait)
 
     def _points(
-        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+        self, keys: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> list[models.Record]:
         return [
             point
-            for batch in _batched(self._point_ids(ids))
+            for batch in _batched(list(dict.fromkeys(keys)))
             for point in self._ask(
                 self._client.retrieve, self._collection, batch, with_payload=payload, with_vectors=vectors or False
             )
         ]
-
-    def _point_ids(self, ids: Sequence[str]) -> list[models.ExtendedPointId]:
-        return list(dict.fromkeys(map(self._layout.point_id, ids)))
 
     def _check_version(self) -> None:
         if _version_numbers(self._version) < OLDEST_VERSION:
@@ -367,13 +363,13 @@ class _AsyncEngine:
     async def search(self, searches: Sequence[Search], condition: models.Filter | None) -> list[Ranking]:
         requests = _query_requests(searches, condition, self._store._layout)
         answers = await self._ask(self._client.query_batch_points, self._store._collection, requests)
-        return _rankings(searches, answers, self._store._layout)
+        return _rankings(answers)
 
     async def points(
-        self, ids: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
+        self, keys: Sequence[str], *, payload: bool | list[str], vectors: list[str] | None = None
     ) -> list[models.Record]:
         points: list[models.Record] = []
-        for batch in _batched(self._store._point_ids(ids)):
+        for batch in _batched(list(dict.fromkeys(keys))):
             points += await self._ask(
                 self._client.retrieve,
                 self._store._collection,
@@ -398,23 +394,14 @@ def _query_requests(
             using=layout.vectors[search.stage],
             limit=search.limit,
             filter=condition if search.among is None else _only(search.among),
-            with_payload=models.PayloadSelectorInclude(include=[DOCUMENT_ID]) if search.among is None else False,
+            with_payload=False,
         )
         for search in searches
     ]
 
 
-def _rankings(searches: Sequence[Search], answers: Sequence[models.QueryResponse], layout: Layout) -> list[Ranking]:
-    return [
-        [
-            Scored(
-                layout.document_id(point.payload, point.id) if search.among is None else search.among[str(point.id)],
-                point.score,
-            )
-            for point in answer.points
-        ]
-        for search, answer in zip(searches, answers, strict=True)
-    ]
+def _rankings(answers: Sequence[models.QueryResponse]) -> list[Ranking]:
+    return [[Scored(str(point.id), point.score) for point in answer.points] for answer in answers]
 
 
 def _is_local(client: QdrantClient) -> bool:

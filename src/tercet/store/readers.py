@@ -31,8 +31,11 @@ class BlockingReader:
     async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
         return self._store.rerank(queries)
 
-    async def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
-        return self._store.retrieve(ids, vectors=vectors)
+    async def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        return self._store.read(keys, vectors=vectors)
+
+    async def document_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        return self._store.document_ids(keys)
 
 
 class ThreadReader:
@@ -49,8 +52,11 @@ class ThreadReader:
     async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
         return await asyncio.to_thread(self._store.rerank, queries)
 
-    async def retrieve(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
-        return await asyncio.to_thread(self._store.retrieve, ids, vectors=vectors)
+    async def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
+        return await asyncio.to_thread(self._store.read, keys, vectors=vectors)
+
+    async def document_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        return await asyncio.to_thread(self._store.document_ids, keys)
 
 
 def run_at_once(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
