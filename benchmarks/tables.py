@@ -20,7 +20,7 @@ STAGES = (
     "fused (dense + sparse)",
     "late on the pool",
     "final",
-    "final by min-max instead",
+    "final by ranks instead",
 )
 
 

@@ -41,7 +41,7 @@ class TestSearch:
         assert hit.reason.endswith("sparse #1 · fused #1 · late #1 · terms: rotate, signing, keys")
 
     def test_the_final_score_is_the_weighted_reciprocal_rank_sum(self, index: HybridIndex) -> None:
-        plan = SearchPlan(weights={"dense": 1, "sparse": 0.5, "late": 2}, rank_constant=10)
+        plan = SearchPlan(weights={"dense": 1, "sparse": 0.5, "late": 2}, rank_constant=10, fusion="rrf")
         for hit in index.search("the vault", plan=plan):
             ranks = {stage.stage: stage.rank for stage in hit.stages}
             expected = sum(plan.weights[stage] / (10 + ranks[stage]) for stage in plan.weights if stage in ranks)

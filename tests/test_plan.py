@@ -63,7 +63,7 @@ def test_a_plan_can_be_saved_as_json_copied_and_pickled(plan: SearchPlan) -> Non
 
 
 def test_a_stage_without_a_weight_keeps_its_default() -> None:
-    assert SearchPlan(weights={"dense": 3}).weights == {"dense": 3.0, "sparse": 1.0, "late": 2.0}
+    assert SearchPlan(weights={"dense": 3}).weights == {"dense": 3.0, "sparse": 1.0, "late": 3.0}
 
 
 def test_what_happens_to_the_callers_dicts_changes_no_plan() -> None:

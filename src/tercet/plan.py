@@ -15,8 +15,8 @@ STAGES = (DENSE, SPARSE, LATE)
 
 
 def default_weights() -> dict[str, float]:
-    """Late interaction counts twice: it reads the pool token by token. Measured in benchmarks/quality."""
-    return {DENSE: 1.0, SPARSE: 1.0, LATE: 2.0}
+    """Late interaction counts three times: it reads the pool token by token. Measured in benchmarks/quality."""
+    return {DENSE: 1.0, SPARSE: 1.0, LATE: 3.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +28,13 @@ class SearchPlan:
     k: hits returned
     prefetch_k: candidates from each of dense and sparse
     rerank_k: fused candidates that late interaction scores
-    rank_constant: of reciprocal rank fusion; a weight w gives w / (rank_constant + rank), as in the paper
+    rank_constant: of the pool's reciprocal rank fusion; a weight w gives w / (rank_constant + rank), as in the paper
     weights: by stage; those of dense and sparse shape the pool, all three the final order. A stage that is not named
-        has its default of 1, late of 2; what only stages of weight 0 found is no hit
+        has its default of 1, late of 3; what only stages of weight 0 found is no hit
     stages: those that take part; ("sparse",) is SPLADE alone, ("dense", "sparse") fuses without reranking
     mode: "fused" orders by all three rankings, "cascade" by late interaction alone
-    fusion: how mode="fused" joins them for the final order: "rrf" by rank, or "min_max" by the weighted mean of scores
-        stretched to [0, 1], which keeps how far apart two documents are; the pool is joined by rank in both
+    fusion: how mode="fused" joins them for the final order: "min_max" by the weighted mean of scores stretched to
+        [0, 1], which keeps how far apart two documents are, or "rrf" by rank; the pool is joined by rank in both
     threshold: least final score of a hit, or the least score by stage, {"dense": 0.3}; a hit that a named stage did
         not find is dropped
 
@@ -50,7 +50,7 @@ class SearchPlan:
     weights: Mapping[str, float] = field(default_factory=default_weights)
     stages: tuple[str, ...] = STAGES
     mode: Literal["fused", "cascade"] = "fused"
-    fusion: Literal["rrf", "min_max"] = "rrf"
+    fusion: Literal["rrf", "min_max"] = "min_max"
     threshold: float | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
