@@ -76,6 +76,7 @@ def test_a_filter_means_what_it_says(where: dict[str, Any], expected: bool) -> N
         ({}, "empty"),
         ("lang=en", "a filter is a dict"),
         ({"year": {"gtee": 3}}, "unknown operator 'gtee' on 'year'; .*'year.gtee'"),
+        ({"$id": {"exists": True}}, "an id is compared by eq, ne, in and nin, got 'exists'"),
         ({"year": {}}, "empty dict"),
         ({"lang": []}, "at least one value"),
         ({"lang": None}, "exists"),

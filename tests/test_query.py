@@ -125,6 +125,21 @@ def test_dense_vectors_stay_with_their_documents_when_one_fails(index: HybridInd
     np.testing.assert_allclose(index.dense_vectors(["2"])["2"], np.eye(2, DENSE_DIM)[1])
 
 
+def test_another_dense_vector_for_the_same_text_is_written(index: HybridIndex) -> None:
+    first, second = np.eye(2, DENSE_DIM)
+    document = {"text": "one", "id": "1"}
+
+    reports = [index.add([document], dense=[vector]) for vector in (first, first, second)]
+
+    assert [(len(each.added), len(each.skipped), len(each.updated)) for each in reports] == [
+        (1, 0, 0),
+        (0, 1, 0),
+        (0, 0, 1),
+    ]
+    np.testing.assert_allclose(index.dense_vectors(["1"])["1"], second)
+    assert index.add([document]).updated == ("1",)
+
+
 @pytest.mark.parametrize(
     ("dense", "message"),
     [

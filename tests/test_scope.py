@@ -80,6 +80,14 @@ def test_every_stage_and_ranking_of_a_view_is_its_own(views: tuple[HybridIndex, 
     assert {hit.id for hit in ada.nearest(ada.encoder.encode_query("pear").dense, k=10)} == own
 
 
+def test_a_filter_by_id_names_the_views_own_ids(views: tuple[HybridIndex, HybridIndex]) -> None:
+    ada, bob = views
+
+    assert [hit.text for hit in ada.search("red", where={"$id": "1"})] == ["the red apple"]
+    assert bob.count({"not": {"$id": ["1", "2"]}}) == 1
+    assert ada.count({"$id": "bob:1"}) == 0
+
+
 def test_reports_name_the_callers_ids(views: tuple[HybridIndex, HybridIndex]) -> None:
     ada, _ = views
 

@@ -7,18 +7,19 @@
 {"lang": {"ne": "en"}}, {"lang": {"nin": [..]}} not equal; a document without the key matches
 {"reviewer": {"exists": True}}                  the key is there and neither null nor an empty list
 {"author.name": "Ada"}                          a nested key; a key that itself holds a dot is reached the same way
+{"$id": ["a", "b"]}                             the document's own id, not its metadata
 {"and": [f, g]}, {"or": [f, g]}, {"not": f}     several keys in one dict are joined by and
 
 Text equals text letter by letter, "2024-05-01T10:00Z" is not "2024-05-01T10:00+00:00"; a datetime equals both.
-Metadata may hold any key. Those that no filter can name: "and", "or" and "not" outermost, an empty one, and one that
-begins or ends with a dot or holds two in a row.
+Metadata may hold any key. Those that no filter can name: "and", "or", "not" and "$id" outermost, an empty one, and one
+that begins or ends with a dot or holds two in a row.
 """
 
 from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -82,6 +83,9 @@ class Not:
 
 Filter: TypeAlias = AnyOf | Between | Exists | And | Or | Not
 
+ID = "$id"
+"""The key under which a filter asks for a document's own id."""
+
 _RANGE = ("gt", "gte", "lt", "lte")
 _OPERATORS = ("eq", "ne", "in", "nin", *_RANGE, "exists")
 _JOINTS = ("and", "or", "not")
@@ -135,6 +139,8 @@ def _parse_operators(key: str, operators: Mapping[Any, Any]) -> Iterator[Filter]
                 f"unknown operator {name!r} on {key!r}; the operators are {', '.join(_OPERATORS)}, "
                 f"and a nested key is written '{key}.{name}'"
             )
+    if key == ID and (others := set(operators) - {"eq", "ne", "in", "nin"}):
+        raise InvalidFilter(f"an id is compared by eq, ne, in and nin, got {', '.join(sorted(map(repr, others)))}")
     bounds = {name: _bound(key, name, operators[name]) for name in _RANGE if name in operators}
     if bounds:
         if len({isinstance(bound, datetime.datetime) for bound in bounds.values()}) > 1:
@@ -221,8 +227,28 @@ def parse_date(text: str) -> datetime.datetime | None:
         return None
 
 
+def filterable(id: str, metadata: Metadata) -> Metadata:
+    """What filters ask of a document: its metadata, and its id under `ID`."""
+    return {**metadata, ID: id}
+
+
+def with_ids(condition: Filter, stored_ids: Callable[[str], Iterable[str]]) -> Filter:
+    """The filter with each id that it names replaced by those under which that document may be stored."""
+    match condition:
+        case AnyOf(key, values) if key == ID:
+            return AnyOf(ID, tuple(stored for value in values for stored in stored_ids(str(value))))
+        case And(filters):
+            return And(tuple(with_ids(part, stored_ids) for part in filters))
+        case Or(filters):
+            return Or(tuple(with_ids(part, stored_ids) for part in filters))
+        case Not(inner):
+            return Not(with_ids(inner, stored_ids))
+        case _:
+            return condition
+
+
 def matches(condition: Filter, metadata: Metadata) -> bool:
-    """Whether a document with this metadata passes. This is the meaning that every store must agree with."""
+    """Whether a document with this `filterable` metadata passes: the meaning that every store must agree with."""
     match condition:
         case And(filters):
             return all(matches(part, metadata) for part in filters)

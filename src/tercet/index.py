@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -367,7 +368,7 @@ class HybridIndex:
 
     def _add_batch(self, batch: dict[str, Numbered], dense: NDArray[np.float32] | None, tally: Tally) -> None:
         stored = self.store.content_hashes(list(batch))
-        hashes = {id_: numbered.document.content_hash() for id_, numbered in batch.items()}
+        hashes = {id_: _hash(numbered, dense) for id_, numbered in batch.items()}
         for id_, error in self._taken([id_ for id_ in stored if stored[id_] != hashes[id_]]).items():
             tally.fail(batch.pop(id_).position, self._scope.shown_id(id_), error)
         changed = [numbered for id_, numbered in batch.items() if stored.get(id_) != hashes[id_]]
@@ -576,6 +577,14 @@ def _checked_queries(queries: Sequence[str]) -> list[str]:
                 f"right encoding"
             ) from None
     return list(queries)
+
+
+def _hash(numbered: Numbered, dense: NDArray[np.float32] | None) -> str:
+    """Of what is given for a document: another dense vector for the same text is something to write."""
+    if dense is None:
+        return numbered.document.content_hash()
+    given = numbered.document.canonical().encode() + dense[numbered.position].tobytes()
+    return hashlib.blake2b(given, digest_size=16).hexdigest()
 
 
 def _ids(ids: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from tercet.errors import InvalidDocument
-from tercet.filters import And, AnyOf, Filter
+from tercet.filters import And, AnyOf, Filter, with_ids
 from tercet.types import Document
 
 
@@ -62,7 +62,7 @@ class Tenant(Scope):
 
     def condition(self, where: Filter | None) -> Filter:
         mine = AnyOf(self.key, (self.name,))
-        return mine if where is None else And((mine, where))
+        return mine if where is None else And((mine, with_ids(where, self.stored_ids)))
 
     def owns(self, document: Document) -> bool:
         return document.metadata.get(self.key) == self.name

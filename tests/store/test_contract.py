@@ -114,6 +114,17 @@ def test_a_filter_holds_inside_each_stage(store: Store) -> None:
     assert set(ids(found["sparse"])) <= {f"{n:03}" for n in range(50, 60)}
 
 
+def test_documents_are_filtered_by_id_and_never_by_metadata_of_that_name(store: Store) -> None:
+    store.upsert([*records(4), record("x", metadata={"$id": "001"})])
+    by_id = parse_filter({"$id": ["001", "003"]})
+
+    found = store.prefetch([query(0)], ["dense"], limit=5, where=by_id)[0]["dense"]
+
+    assert sorted(ids(found)) == ["001", "003"]
+    assert store.count(parse_filter({"and": [{"$id": {"nin": ["001"]}}, {"n": {"lt": 3}}]})) == 2
+    assert store.delete_where(by_id) == 2
+
+
 def test_a_text_without_terms_is_stored_and_found_by_the_other_stages(store: Store) -> None:
     silent = replace(embedding(1), sparse=NO_TERMS)
     store.upsert([record("silent", embedding=silent), *records(3)])

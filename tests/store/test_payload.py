@@ -25,7 +25,7 @@ def test_a_payload_shows_the_document_and_what_filters_ask() -> None:
 
     assert (payload["text"], payload["metadata"]) == ("t", {"year": 2024, "ok": True, "made": "2024-05-01"})
     assert payload["tercet"]["terms"] == [
-        '["made", "2024-05-01"]', '["made"]', '["ok", true]', '["ok"]', '["year", 2024]', '["year"]',
+        '["$id", "a"]', '["made", "2024-05-01"]', '["made"]', '["ok", true]', '["ok"]', '["year", 2024]', '["year"]',
     ]  # fmt: skip
     assert payload["tercet"]["numbers"] == {"year": [2024.0]}
     assert payload["tercet"]["dates"] == {"made": ["2024-05-01T00:00:00.000000+00:00"]}

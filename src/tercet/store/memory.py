@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tercet.encoders.base import EncoderSpec
-from tercet.filters import Filter, matches
+from tercet.filters import Filter, filterable, matches
 from tercet.scoring import maxsim
 from tercet.store.checks import check_embedding, check_multi_vector, check_records
 from tercet.store.payload import point_id
@@ -62,10 +62,7 @@ class MemoryStore:
             if self._columns is None:
                 self._columns = _Columns.of(self._records, self._spec)
             columns = self._columns
-            passing = np.array(
-                [where is None or matches(where, self._records[key].document.metadata) for key in columns.keys],
-                dtype=bool,
-            )
+            passing = np.array([_passes(self._records[key].document, where) for key in columns.keys], dtype=bool)
         return [
             {
                 stage: columns.best(columns.dense_scores(query), passing, limit)
@@ -123,7 +120,11 @@ class MemoryStore:
     def scroll(self, where: Filter | None = None, *, batch_size: int = 256) -> Iterator[Document]:
         with self._lock:
             documents = [record.document for record in self._records.values()]
-        return (document for document in documents if where is None or matches(where, document.metadata))
+        return (
+            document
+            for document in documents
+            if where is None or matches(where, filterable(document.id, document.metadata))
+        )
 
     def flush(self) -> None:
         """Nothing to do: memory has no disk."""
@@ -146,6 +147,10 @@ class MemoryStore:
     def _found(self, keys: Sequence[str]) -> list[tuple[str, Record]]:
         with self._lock:
             return [(key, self._records[key]) for key in keys if key in self._records]
+
+
+def _passes(document: Document, where: Filter | None) -> bool:
+    return where is None or matches(where, filterable(document.id, document.metadata))
 
 
 def _weights(vector: SparseVector) -> dict[int, float]:

@@ -33,7 +33,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from tercet.errors import StoreError
-from tercet.filters import Scalar, entries, parse_date
+from tercet.filters import ID, Scalar, entries, parse_date
 from tercet.types import Record
 
 TERMS, NUMBERS, DATES = "tercet.terms", "tercet.numbers", "tercet.dates"
@@ -61,7 +61,10 @@ def own_entry(record: Record, fingerprint: str) -> dict[str, Any]:
     terms: set[str] = set()
     numbers: defaultdict[str, list[float]] = defaultdict(list)
     dates: defaultdict[str, list[str]] = defaultdict(list)
+    terms.add(value_term(ID, document.id))
     for path, value in entries(document.metadata):
+        if path == ID:
+            continue  # which no filter can ask of the metadata
         if value is not None:
             terms.add(presence_term(path))
         if isinstance(value, bool | int | float | str):
