@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "encoders.mini": {"encoders.base", "checkpoint", "runtime", "errors", "types"},
     "encoders.own_dense": {"encoders.base", "types"},
     "encoders.composed": {"encoders.base", "errors", "types"},
-    "store.base": {"encoders.base", "filters", "types"},
+    "store.base": {"encoders.base", "errors", "filters", "types"},
     "store": {"store", "encoders.base", "errors", "filters", "scoring", "types"},
     "reranking": {"encoders.base", "scoring"},
     "models": {"models", "checkpoint", "runtime", "errors"},
@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 #: What `HybridIndex.open` and its siblings choose between, inside functions: the one place that knows implementations.
 CHOSEN_WHEN_OPENED = {
-    "index": {"encoders.mini", "store.edge", "store.memory", "store.qdrant"},
+    "index": {"encoders.mini", "store.edge", "store.memory", "store.qdrant", "store.qdrant_joined"},
     "cli": {"store.edge", "store.manifest"},  # repairs what cannot be opened
 }
 

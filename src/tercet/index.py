@@ -10,7 +10,7 @@ from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,7 @@ from tercet.plan import SearchPlan
 from tercet.progress import Progress
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
-from tercet.store.base import Store
+from tercet.store.base import Fillable, Store
 from tercet.store.readers import BlockingReader, run_at_once
 from tercet.types import (
     DENSE,
@@ -38,6 +38,9 @@ from tercet.types import (
     SparseVector,
     Stored,
 )
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +139,55 @@ class HybridIndex:
 
         encoder = encoder or _default_encoder()
         return cls(MemoryStore(encoder.spec), encoder, plan=plan)
+
+    @classmethod
+    def attach(
+        cls,
+        server: str | QdrantClient,
+        collection: str,
+        *,
+        layout: Literal["langchain", "llama-index"],
+        encoder: Encoder | None = None,
+        dense_vector: str | None = None,
+        api_key: str | None = None,
+        plan: SearchPlan | None = None,
+        prefer_grpc: bool = False,
+        timeout_seconds: int = 60,
+    ) -> Self:
+        """Open a collection that langchain-qdrant or llama-index-vector-stores-qdrant filled, where it stands.
+
+        Its dense vectors, ids and payload stay as they are. Until `backfill` has given its documents the other two
+        vectors, only dense search works; what needs the others says so.
+
+        server: a URL, or a QdrantClient
+        layout: which of the two programs filled it
+        encoder: one whose dense vectors are those that are stored: tercet-mini's own equal all-MiniLM-L6-v2's, for
+            another model wrap it in `tercet.encoders.own_dense.OwnDense`
+        dense_vector: the name of the dense vector, where the collection has several; "" is the unnamed one
+
+        Raises:
+            CollectionMismatch: the stored dense vectors are not this encoder's, by size or by what they say.
+            StoreError: there is no such collection, or the server is too old to add vectors to one (before 1.18).
+        """
+        from tercet.store.qdrant_joined import JoinedStore
+
+        encoder = encoder or _default_encoder()
+        store = JoinedStore.attach(
+            server,
+            collection,
+            encoder.spec,
+            layout=layout,
+            dense_vector=dense_vector,
+            api_key=api_key,
+            prefer_grpc=prefer_grpc,
+            timeout_seconds=timeout_seconds,
+        )
+        try:
+            _check_dense_model(encoder, store.sample(3), repr(store))
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, encoder, plan=plan)
 
     # --- the way of a query: see tercet.query ---
 
@@ -417,6 +469,40 @@ class HybridIndex:
             return []
         return records
 
+    def backfill(self, *, progress: bool | None = None) -> AddReport:
+        """Give an attached collection's documents the sparse vector and the multi-vector that they lack, in place.
+
+        Dense vectors are not made and not touched. What is filled in is acknowledged batch by batch: one that was
+        interrupted is finished by the next. Documents without a text are counted and named in the report's `failed`.
+
+        Raises:
+            StoreError: this index is not an attached collection, or the server refused.
+        """
+        store = self.store
+        if not isinstance(store, Fillable):
+            raise StoreError(f"{self!r} made its own documents, which lack nothing; backfill is for HybridIndex.attach")
+        encoder = self._encoder_of_others()
+        tally = Tally("skip")
+        with Progress("filling in", total=store.pending(), show=progress) as bar:
+            for batch in store.unfilled():
+                documents: list[Document] = []
+                for key, found in batch:
+                    if isinstance(found, InvalidDocument):
+                        tally.fail(len(tally.failed) + len(tally.updated), key, found)
+                        store.pass_over(key)
+                    else:
+                        documents.append(found.document)
+                embeddings = encoder.encode_documents(document.text for document in documents)
+                records = [
+                    Record(document, embedding, document.content_hash())
+                    for document, embedding in zip(documents, embeddings, strict=True)
+                ]
+                store.fill(records)
+                tally.updated += [document.id for document in documents]
+                tally.truncated += [record.document.id for record in records if record.embedding.truncated]
+                bar.advance(len(batch), note=tally.note())
+        return tally.report(self._scope.shown_id)
+
     async def aadd(
         self,
         documents: Addable | Iterable[Addable],
@@ -577,6 +663,23 @@ def _checked_queries(queries: Sequence[str]) -> list[str]:
                 f"right encoding"
             ) from None
     return list(queries)
+
+
+def _check_dense_model(encoder: Encoder, sample: Sequence[Stored], place: str) -> None:
+    """Raises CollectionMismatch if the encoder's dense vectors share nothing with those of some stored texts."""
+    stored = [(found.document.text, found.dense) for found in sample if found.dense is not None]
+    ours = encoder.encode_documents(text for text, _ in stored)
+    cosines = [
+        float(embedding.dense @ dense / (np.linalg.norm(embedding.dense) * np.linalg.norm(dense)))
+        for embedding, (_, dense) in zip(ours, stored, strict=True)
+    ]
+    # Some programs embed metadata together with the text, so equal models may differ; other models share nothing.
+    if cosines and max(cosines) < 0.5:
+        raise CollectionMismatch(
+            f"the dense vectors of {place} were made by another model than {encoder.spec.name!r}: their cosine with "
+            f"ours is {max(cosines):.2f} at best over {len(cosines)} documents; give the model that made them "
+            f"(tercet.encoders.own_dense.OwnDense)"
+        )
 
 
 def _hash(numbered: Numbered, dense: NDArray[np.float32] | None) -> str:

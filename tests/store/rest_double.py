@@ -115,6 +115,13 @@ class RestDouble:
                 index = read(models.CreateFieldIndex)
                 self.indexes[index.field_name] = index.field_schema
                 return models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
+            case "PUT", path if path.startswith("vectors/"):
+                return backend.create_vector_name(name, rest[1], read(models.VectorNameConfig))
+            case "POST", "points/batch":
+                return backend.batch_update_points(name, read(models.UpdateOperations).operations)
+            case "POST", "points/payload":
+                wanted = read(models.SetPayload)
+                return backend.set_payload(name, wanted.payload, wanted.points)
             case "PUT", "points":
                 return backend.upsert(name, read(models.PointsList).points)
             case "POST", "points":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tercet.encoders.base import EncoderSpec
+from tercet.errors import InvalidDocument
 from tercet.filters import Filter
 from tercet.types import Document, Embedding, MultiVector, Ranking, Record, Stored
 
@@ -94,6 +95,38 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """`close`, and let go of what a reader opened on this event loop."""
+        ...
+
+
+class Unfilled(NamedTuple):
+    """A document of another program's collection, or why it cannot be read, under its key."""
+
+    key: str
+    found: Stored | InvalidDocument
+
+
+@runtime_checkable
+class Fillable(Protocol):
+    """A store over another program's collection, whose documents lack two of the three vectors until `fill`."""
+
+    def pending(self) -> int:
+        """How many documents lack vectors. While there are any, what needs those vectors is refused."""
+        ...
+
+    def sample(self, count: int) -> list[Stored]:
+        """Some documents with their dense vectors."""
+        ...
+
+    def unfilled(self) -> Iterator[list[Unfilled]]:
+        """The documents that lack vectors, a batch at a time."""
+        ...
+
+    def pass_over(self, key: str) -> None:
+        """Lack vectors for good: a document that cannot be encoded is found by its dense vector alone."""
+        ...
+
+    def fill(self, records: Sequence[Record]) -> None:
+        """Write sparse vectors and multi-vectors beside what is stored; dense vectors, ids and payload stay."""
         ...
 
 

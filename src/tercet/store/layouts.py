@@ -101,7 +101,7 @@ class LangChainLayout(JoinedLayout):
         text = (payload or {}).get("page_content")
         if not isinstance(text, str):
             raise _foreign("page_content", point_id, self.name)
-        return Document(text, self.document_id(payload, point_id), (payload or {}).get("metadata") or {})
+        return Document.unchecked(text, self.document_id(payload, point_id), (payload or {}).get("metadata") or {})
 
 
 class LlamaIndexLayout(JoinedLayout):
@@ -133,7 +133,7 @@ class LlamaIndexLayout(JoinedLayout):
             node = json.loads((payload or {})["_node_content"])
         except (LookupError, TypeError, ValueError):
             raise _foreign("_node_content", point_id, self.name) from None
-        text = node.pop("text", None) or (node.get("text_resource") or {}).get("text")
+        text = node.pop("text", None) or (node.get("text_resource") or {}).get("text", "")
         if not isinstance(text, str):
             raise _foreign("text", point_id, self.name)
         node.pop("text_resource", None)
@@ -141,7 +141,7 @@ class LlamaIndexLayout(JoinedLayout):
         # Beside the node stands its metadata, and that is what the program's own filters ask.
         metadata = {key: value for key, value in (payload or {}).items() if key not in self._OWN}
         node.pop("metadata", None)
-        return Document(text, self.document_id(payload, point_id), {**metadata, FRAMEWORK_KEY: node})
+        return Document.unchecked(text, self.document_id(payload, point_id), {**metadata, FRAMEWORK_KEY: node})
 
 
 def _source_of(node: Mapping[str, Any]) -> str | None:

@@ -112,23 +112,7 @@ class QdrantStore(PointStore[models.Filter]):
             StoreError: there is no such collection and none is to be made, or the server refuses.
             ValueError: the URL is none.
         """
-        if isinstance(server, QdrantClient):
-            client, place = server, "the given client"
-        else:
-            place = _without_secrets(server)
-            try:
-                client = QdrantClient(
-                    url=server,
-                    api_key=api_key,
-                    prefer_grpc=prefer_grpc,
-                    timeout=math.ceil(timeout_seconds),
-                    check_compatibility=False,  # asked below, once, and not in a thread that warns
-                )
-            except ValueError:
-                # Not from the cause, which quotes a part of the address: a password, perhaps.
-                raise ValueError(
-                    f"{place!r} is no address of a Qdrant server; write it like http://localhost:6333"
-                ) from None
+        client, place = connect(server, api_key=api_key, prefer_grpc=prefer_grpc, timeout_seconds=timeout_seconds)
         store = cls(client, collection, spec, TERCET, place=place, version="")
         store._owns_client = client is not server
         try:
@@ -286,7 +270,7 @@ class QdrantStore(PointStore[models.Filter]):
         ]
 
     def _check_version(self) -> None:
-        if _version_numbers(self._version) < OLDEST_VERSION:
+        if version_numbers(self._version) < OLDEST_VERSION:
             oldest = ".".join(map(str, OLDEST_VERSION))
             raise StoreError(f"{self._place} runs Qdrant {self._version}, tercet needs {oldest} or newer; update it")
 
@@ -404,6 +388,27 @@ def _rankings(answers: Sequence[models.QueryResponse]) -> list[Ranking]:
     return [[Scored(str(point.id), point.score) for point in answer.points] for answer in answers]
 
 
+def connect(
+    server: str | QdrantClient, *, api_key: str | None, prefer_grpc: bool, timeout_seconds: float
+) -> tuple[QdrantClient, str]:
+    """A client, and where it asks, for people: never with a secret. Raises ValueError for what is no address."""
+    if isinstance(server, QdrantClient):
+        return server, "the given client"
+    place = _without_secrets(server)
+    try:
+        client = QdrantClient(
+            url=server,
+            api_key=api_key,
+            prefer_grpc=prefer_grpc,
+            timeout=math.ceil(timeout_seconds),
+            check_compatibility=False,  # asked once, when a store is opened, and not in a thread that warns
+        )
+    except ValueError:
+        # Not from the cause, which quotes a part of the address: a password, perhaps.
+        raise ValueError(f"{place!r} is no address of a Qdrant server; write it like http://localhost:6333") from None
+    return client, place
+
+
 def _is_local(client: QdrantClient) -> bool:
     return client.init_options.get("location") == ":memory:" or client.init_options.get("path") is not None
 
@@ -453,7 +458,7 @@ def _advice(error: Exception) -> str:
     )
 
 
-def _version_numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """(1, 16) of "1.16.3-dev"."""
     return tuple(int(part) for part in itertools.takewhile(str.isdigit, version.split(".")[:2]))
 
