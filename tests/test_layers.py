@@ -33,7 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     "query": {"encoders.base", "store.base", "filters", "fusion", "observing", "plan", "types"},
     "scope": {"errors", "filters", "types"},
     "intake": {"errors", "types"},
+    "adding": {"encoders.base", "store.base", "errors", "intake", "progress", "scope", "types"},
+    "joining": {"encoders.base", "store.base", "errors", "intake", "progress", "types"},
     "index": {
+        "adding",
+        "joining",
         "query",
         "scope",
         "intake",

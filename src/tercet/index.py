@@ -1,9 +1,8 @@
-"""The index: documents in, hits out. One screen for the way of a query, one for the way of a document."""
+"""The index: documents in, hits out. How a query is answered: `tercet.query`; how documents are added: `tercet.adding`."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tercet.encoders.base import DenseApart, Encoder, EncoderSpec, unit_rows
-from tercet.errors import CollectionMismatch, InvalidDocument, StoreError
+from tercet.adding import Writer
+from tercet.encoders.base import Encoder, EncoderSpec, given_rows, unit_rows, without_dense
+from tercet.errors import CollectionMismatch, StoreError
 from tercet.filters import Filter, parse_filter
-from tercet.intake import Addable, Numbered, Tally, read_batches
+from tercet.intake import Addable
+from tercet.joining import check_dense_model, fill_in
 from tercet.observing import Observer
 from tercet.plan import SearchPlan
-from tercet.progress import Progress
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
 from tercet.store.base import Fillable, Store
@@ -33,7 +33,6 @@ from tercet.types import (
     Embedding,
     Hit,
     MultiVector,
-    Record,
     Scored,
     SparseVector,
     Stored,
@@ -183,7 +182,7 @@ class HybridIndex:
             timeout_seconds=timeout_seconds,
         )
         try:
-            _check_dense_model(encoder, store.sample(3), repr(store))
+            check_dense_model(encoder, store.sample(3), repr(store))
         except BaseException:
             store.close()
             raise
@@ -230,7 +229,7 @@ class HybridIndex:
         dense: (n_queries, dim)
         """
         question = self._question(queries, k, where, plan, observer)
-        embed = self._embed_now(question.queries, self._given(dense, len(question.queries)))
+        embed = self._embed_now(question.queries, dense)
         return self._shown(run_at_once(answer(question, embed, BlockingReader(self.store), self.encoder)))
 
     async def asearch(
@@ -259,7 +258,7 @@ class HybridIndex:
     ) -> list[list[Hit]]:
         """`search_many` without blocking the event loop."""
         question = self._question(queries, k, where, plan, observer)
-        embed = self._embed_in_thread(question.queries, self._given(dense, len(question.queries)))
+        embed = self._embed_in_thread(question.queries, dense)
         return self._shown(await answer(question, embed, self.store.reader(), self.encoder))
 
     def nearest(self, vector: ArrayLike, *, k: int | None = None, where: Where | None = None) -> list[Hit]:
@@ -321,36 +320,27 @@ class HybridIndex:
 
         return Question(queries=[""], plan=plan, where=self._condition(where)), embed
 
-    def _embed_now(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> Embed:
+    def _embed_now(self, queries: Sequence[str], dense: Sequence[ArrayLike] | None) -> Embed:
+        given = given_rows(dense, len(queries), self.encoder.spec.dense_dim)
+
         async def embed() -> list[Embedding]:
-            return self._embeddings(queries, dense)
+            return self._embeddings(queries, given)
 
         return embed
 
-    def _embed_in_thread(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> Embed:
+    def _embed_in_thread(self, queries: Sequence[str], dense: Sequence[ArrayLike] | None) -> Embed:
+        given = given_rows(dense, len(queries), self.encoder.spec.dense_dim)
+
         async def embed() -> list[Embedding]:
-            return await asyncio.to_thread(self._embeddings, queries, dense)
+            return await asyncio.to_thread(self._embeddings, queries, given)
 
         return embed
 
     def _embeddings(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> list[Embedding]:
         if dense is None:
             return self.encoder.encode_queries(queries)
-        embeddings = self._encoder_of_others().encode_queries(queries)
+        embeddings = without_dense(self.encoder).encode_queries(queries)
         return [replace(embedding, dense=vector) for embedding, vector in zip(embeddings, dense, strict=True)]
-
-    def _encoder_of_others(self) -> Encoder:
-        """What encodes where dense vectors are given: nobody is to pay for an embedding that is not used."""
-        return self.encoder.others if isinstance(self.encoder, DenseApart) else self.encoder
-
-    def _given(self, dense: Any, count: int) -> NDArray[np.float32] | None:  # noqa: ANN401 checked by unit_rows
-        """Dense vectors from elsewhere, checked against this index and the number of texts."""
-        if dense is None:
-            return None
-        rows = unit_rows(dense, self.encoder.spec.dense_dim)
-        if len(rows) != count:
-            raise ValueError(f"got {len(rows)} dense vectors for {count} texts; give one for each, in their order")
-        return rows
 
     def _shown(self, answers: list[list[Hit]]) -> list[list[Hit]]:
         if self._scope is EVERYTHING:
@@ -396,78 +386,8 @@ class HybridIndex:
             ValueError: not one dense vector of the right size for each document; nothing is written.
             StoreError: the engine refused; what earlier batches wrote stays and is whole.
         """
-        if on_error not in ("skip", "raise"):
-            raise ValueError(f"on_error must be 'skip' or 'raise', got {on_error!r}")
-        if isinstance(documents, str | Document | Mapping):
-            documents = [documents]
-        vectors = None
-        if dense is not None:
-            documents = list(documents)
-            vectors = self._given(dense, len(documents))
-        tally = Tally(on_error)
-        with Progress("indexing", total=_length(documents), show=progress) as bar:
-            try:
-                for read, batch in read_batches(documents, tally, self._scope.stored):
-                    self._add_batch(batch, vectors, tally)
-                    bar.advance(read, note=tally.note())
-            except StoreError:
-                raise  # the engine has said no: asking it to flush would hide why
-            except BaseException:
-                self.store.flush()
-                raise
-        self.store.flush()
-        return tally.report(self._scope.shown_id)
-
-    def _add_batch(self, batch: dict[str, Numbered], dense: NDArray[np.float32] | None, tally: Tally) -> None:
-        stored = self.store.content_hashes(list(batch))
-        hashes = {id_: _hash(numbered, dense) for id_, numbered in batch.items()}
-        for id_, error in self._taken([id_ for id_ in stored if stored[id_] != hashes[id_]]).items():
-            tally.fail(batch.pop(id_).position, self._scope.shown_id(id_), error)
-        changed = [numbered for id_, numbered in batch.items() if stored.get(id_) != hashes[id_]]
-        tally.skipped += [id_ for id_ in batch if stored.get(id_) == hashes[id_]]
-        records = [
-            Record(numbered.document, embedding, hashes[numbered.document.id])
-            for numbered, embedding in zip(changed, self._encoded(changed, dense), strict=True)
-        ]
-        for record in self._write(records, batch, tally):
-            (tally.updated if record.document.id in stored else tally.added).append(record.document.id)
-            if record.embedding.truncated:
-                tally.truncated.append(record.document.id)
-
-    def _encoded(self, batch: Sequence[Numbered], dense: NDArray[np.float32] | None) -> Iterator[Embedding]:
-        texts = [numbered.document.text for numbered in batch]
-        if dense is None:
-            yield from self.encoder.encode_documents(texts)
-            return
-        for numbered, embedding in zip(batch, self._encoder_of_others().encode_documents(texts), strict=True):
-            yield replace(embedding, dense=dense[numbered.position])
-
-    def _taken(self, ids: Sequence[str]) -> dict[str, InvalidDocument]:
-        """Ids that documents outside of this view have already."""
-        if self._scope is EVERYTHING or not ids:
-            return {}
-        kept = (stored.document for stored in self.store.read(self._keys(ids)).values())
-        return {
-            document.id: InvalidDocument(
-                f"the id {document.id!r} belongs to a document that is not in this view; use another id"
-            )
-            for document in kept
-            if not self._scope.owns(document)
-        }
-
-    def _write(self, records: list[Record], batch: Mapping[str, Numbered], tally: Tally) -> list[Record]:
-        """Write records together, or one by one where the engine cannot hold one of them; returns what was written."""
-        if not records:
-            return []
-        try:
-            self.store.upsert(records)
-        except InvalidDocument as error:
-            if len(records) > 1 and tally.on_error == "skip":
-                return [written for record in records for written in self._write([record], batch, tally)]
-            id_ = records[0].document.id
-            tally.fail(batch[id_].position, self._scope.shown_id(id_), error)
-            return []
-        return records
+        writer = Writer(self.store, self.encoder, self._scope)
+        return writer.add(documents, dense=dense, on_error=on_error, progress=progress)
 
     def backfill(self, *, progress: bool | None = None) -> AddReport:
         """Give an attached collection's documents the sparse vector and the multi-vector that they lack, in place.
@@ -478,30 +398,9 @@ class HybridIndex:
         Raises:
             StoreError: this index is not an attached collection, or the server refused.
         """
-        store = self.store
-        if not isinstance(store, Fillable):
+        if not isinstance(self.store, Fillable):
             raise StoreError(f"{self!r} made its own documents, which lack nothing; backfill is for HybridIndex.attach")
-        encoder = self._encoder_of_others()
-        tally = Tally("skip")
-        with Progress("filling in", total=store.pending(), show=progress) as bar:
-            for batch in store.unfilled():
-                documents: list[Document] = []
-                for key, found in batch:
-                    if isinstance(found, InvalidDocument):
-                        tally.fail(len(tally.failed) + len(tally.updated), key, found)
-                        store.pass_over(key)
-                    else:
-                        documents.append(found.document)
-                embeddings = encoder.encode_documents(document.text for document in documents)
-                records = [
-                    Record(document, embedding, document.content_hash())
-                    for document, embedding in zip(documents, embeddings, strict=True)
-                ]
-                store.fill(records)
-                tally.updated += [document.id for document in documents]
-                tally.truncated += [record.document.id for record in records if record.embedding.truncated]
-                bar.advance(len(batch), note=tally.note())
-        return tally.report(self._scope.shown_id)
+        return fill_in(self.store, self.encoder, progress=progress)
 
     async def aadd(
         self,
@@ -665,31 +564,6 @@ def _checked_queries(queries: Sequence[str]) -> list[str]:
     return list(queries)
 
 
-def _check_dense_model(encoder: Encoder, sample: Sequence[Stored], place: str) -> None:
-    """Raises CollectionMismatch if the encoder's dense vectors share nothing with those of some stored texts."""
-    stored = [(found.document.text, found.dense) for found in sample if found.dense is not None]
-    ours = encoder.encode_documents(text for text, _ in stored)
-    cosines = [
-        float(embedding.dense @ dense / (np.linalg.norm(embedding.dense) * np.linalg.norm(dense)))
-        for embedding, (_, dense) in zip(ours, stored, strict=True)
-    ]
-    # Some programs embed metadata together with the text, so equal models may differ; other models share nothing.
-    if cosines and max(cosines) < 0.5:
-        raise CollectionMismatch(
-            f"the dense vectors of {place} were made by another model than {encoder.spec.name!r}: their cosine with "
-            f"ours is {max(cosines):.2f} at best over {len(cosines)} documents; give the model that made them "
-            f"(tercet.encoders.own_dense.OwnDense)"
-        )
-
-
-def _hash(numbered: Numbered, dense: NDArray[np.float32] | None) -> str:
-    """Of what is given for a document: another dense vector for the same text is something to write."""
-    if dense is None:
-        return numbered.document.content_hash()
-    given = numbered.document.canonical().encode() + dense[numbered.position].tobytes()
-    return hashlib.blake2b(given, digest_size=16).hexdigest()
-
-
 def _ids(ids: Iterable[str]) -> list[str]:
     return [ids] if isinstance(ids, str) else list(ids)
 
@@ -699,10 +573,6 @@ def _dense_alone(dense: NDArray[np.float32], spec: EncoderSpec) -> Embedding:
     row = np.zeros((1, spec.late_dim), np.float32)
     row[0, 0] = 1
     return Embedding(dense, SparseVector(np.empty(0, np.int64), np.empty(0, np.float32)), MultiVector(row))
-
-
-def _length(documents: Iterable[Addable]) -> int | None:
-    return len(documents) if isinstance(documents, Sequence) else None
 
 
 def _default_encoder() -> Encoder:

@@ -81,3 +81,22 @@ def unit_rows(vectors: Any, dim: int) -> NDArray[np.float32]:  # noqa: ANN401 ch
         raise ValueError(f"the dense vector at position {bad[0]} has no direction: it is zero or not finite")
     unit: NDArray[np.float32] = (rows / lengths).astype(np.float32)
     return unit
+
+
+def without_dense(encoder: Encoder) -> Encoder:
+    """What encodes where dense vectors are given: nobody is to pay for an embedding that is not used."""
+    return encoder.others if isinstance(encoder, DenseApart) else encoder
+
+
+def given_rows(dense: Any, count: int, dim: int) -> NDArray[np.float32] | None:  # noqa: ANN401 see unit_rows
+    """Dense vectors from elsewhere, one for each of `count` texts, as `unit_rows`; None where none are given.
+
+    Raises:
+        ValueError: another number of vectors, or see `unit_rows`.
+    """
+    if dense is None:
+        return None
+    rows = unit_rows(dense, dim)
+    if len(rows) != count:
+        raise ValueError(f"got {len(rows)} dense vectors for {count} texts; give one for each, in their order")
+    return rows
