@@ -1,4 +1,4 @@
-"""The index: documents in, hits out. How a query is answered: `tercet.query`; how documents are added: `tercet.adding`."""
+"""The index: documents in, hits out. `tercet.query` tells how a query is answered, `tercet.adding` how documents come in."""
 
 from __future__ import annotations
 
