@@ -1,4 +1,4 @@
-"""The index: documents in, hits out. `tercet.query` tells how a query is answered, `tercet.adding` how documents come in."""
+"""The index: documents in, hits out. The ways of both are written in `tercet.adding` and `tercet.query`."""
 
 from __future__ import annotations
 
