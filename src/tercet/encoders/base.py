@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,74 @@ class Encoder(Protocol):
     def terms(self, indices: Iterable[int]) -> list[str]:
         """The vocabulary's strings for indices of a sparse vector."""
         ...
+
+
+class Token(NamedTuple):
+    """A token of a text, as an encoder reads it.
+
+    text: as the vocabulary spells it, "##ction"
+    index: in the vocabulary
+    start, end: the characters of the text that it stands for, end exclusive
+    word: which word of the text it is a piece of, counted from 0; -1 for one that the encoder added ([CLS], a prompt's,
+        a query expansion's [MASK]), which stands for no characters
+    """
+
+    text: str
+    index: int
+    start: int
+    end: int
+    word: int
+
+    @property
+    def special(self) -> bool:
+        return self.word < 0
+
+
+class TextTokens(NamedTuple):
+    """What the heads read of one text.
+
+    sparse: the tokens over which the sparse head takes its maximum
+    late: one for each row of the multi-vector, in their order
+    """
+
+    sparse: tuple[Token, ...]
+    late: tuple[Token, ...]
+
+
+@runtime_checkable
+class Explainable(Protocol):
+    """An encoder that tells where its numbers come from. Telling tokens is quick; origins cost one pass of the model."""
+
+    def query_tokens(self, query: str) -> TextTokens: ...
+
+    def document_tokens(self, document: str) -> TextTokens: ...
+
+    def query_origins(self, query: str) -> Mapping[int, int]:
+        """For each term of the sparse vector which token made it: vocabulary index → position in `TextTokens.sparse`.
+
+        That is the arg-max of the max pooling. A term whose token cannot be told is absent.
+        """
+        ...
+
+    def document_origins(self, document: str) -> Mapping[int, int]:
+        """`query_origins` of a document's sparse vector."""
+        ...
+
+
+def explainable(encoder: Encoder) -> Explainable:
+    """The encoder, or the one that makes its sparse vectors and multi-vectors.
+
+    Raises:
+        TypeError: it does not tell its tokens.
+    """
+    if isinstance(encoder, DenseApart):
+        return explainable(encoder.others)
+    if isinstance(encoder, Explainable):
+        return encoder
+    raise TypeError(
+        f"{encoder!r} does not tell which tokens its vectors come from; give it the four methods of "
+        f"tercet.encoders.base.Explainable"
+    )
 
 
 @runtime_checkable

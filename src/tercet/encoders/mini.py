@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tercet.checkpoint import Checkpoint, Precision, default_checkpoint
-from tercet.encoders.base import EncoderSpec
+from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.runtime import make_session, runtime_weights
 from tercet.types import Embedding, MultiVector, SparseVector
@@ -57,6 +57,8 @@ class MiniEncoder:
         self._tokenizer = opened.tokenizer()
         weights = opened.weights()
         self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
+        # For origins alone: one row of the decoder for each vocabulary index, as int8 with a scale.
+        self._decoder = weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]
         self._session = make_session(opened.graph(precision), runtime_weights(weights, opened.config, precision))
         self._specials = np.array([self._token_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")])
         self._skipped = np.array([*self._specials, *opened.config.skiplist])
@@ -103,6 +105,77 @@ class MiniEncoder:
 
     def terms(self, indices: Iterable[int]) -> list[str]:
         return [self._tokenizer.id_to_token(int(index)) or f"[{index}]" for index in indices]
+
+    # --- where the numbers come from: implements tercet.encoders.base.Explainable ---
+
+    def query_tokens(self, query: str) -> TextTokens:
+        return self._read(self._tokens(self.config.query_prompt, query, self.config.max_query_tokens), self._specials)
+
+    def document_tokens(self, document: str) -> TextTokens:
+        limit = self.config.max_document_tokens
+        return self._read(self._tokens(self.config.document_prompt, document, limit), self._skipped)
+
+    def query_origins(self, query: str) -> Mapping[int, int]:
+        return self._origins(self.config.query_prompt + query, self.config.max_query_tokens)
+
+    def document_origins(self, document: str) -> Mapping[int, int]:
+        return self._origins(self.config.document_prompt + document, self.config.max_document_tokens)
+
+    def _tokens(self, prompt: str, text: str, limit: int) -> list[Token]:
+        """Every token that the trunk reads, with its characters in `text`: the same cut as `_tokenize`."""
+        whole = prompt + text
+        encoding = self._tokenizer.encode(whole.strip()[: limit * CHARACTERS_PER_TOKEN])
+        before = len(prompt) - (len(whole) - len(whole.lstrip()))
+        tokens = []
+        for token, index, (start, end), word in zip(
+            encoding.tokens, encoding.ids, encoding.offsets, encoding.word_ids, strict=True
+        ):
+            start, end = start - before, end - before
+            own = word is not None and start >= 0
+            tokens.append(Token(token, index, start, end, word) if own else Token(token, index, 0, 0, -1))
+        return [*tokens[: limit - 1], tokens[-1]] if len(tokens) > limit else tokens
+
+    def _read(self, tokens: Sequence[Token], skipped: NDArray[np.int64]) -> TextTokens:
+        specials, left_out = set(self._specials.tolist()), set(skipped.tolist())
+        late = tuple(token for token in tokens if token.index not in left_out)
+        return TextTokens(tuple(token for token in tokens if token.index not in specials), late or (tokens[0],))
+
+    def _origins(self, text: str, limit: int) -> Mapping[int, int]:
+        [(ids, _)] = self._tokenize([text], limit)
+        input_ids = np.array([ids], np.int64)
+        is_word = ~np.isin(input_ids, self._specials)
+        if not is_word.any():
+            return {}
+        attention_mask = np.ones_like(input_ids, np.int32)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask * is_word}
+        try:
+            sparse, words, own = self._session.run(["sparse", "words", "own"], inputs)
+        except ValueError as error:
+            raise CheckpointError(
+                f"the graph of {self.config.name!r} is of a version that tells no origins ({error}); "
+                f"tercet.models.graph.write_graphs(folder) writes it anew"
+            ) from error
+        kept = is_word[0]
+        words, own, ids_of_words = words[0, kept], own[0, kept], input_ids[0, kept]
+        terms = self._terms[np.flatnonzero(sparse[0] > 0)]
+        rows, scales = self._decoder
+        # (n_words, n_terms): the logits before the maximum, of the terms that are in the sparse vector.
+        logits = self._as_the_graph_rounds(words) @ (rows[terms].astype(np.float32) * scales[terms][:, None]).T
+        columns = {term: column for column, term in enumerate(terms.tolist())}
+        for word, index in enumerate(ids_of_words.tolist()):
+            if (column := columns.get(index)) is not None:
+                logits[word, column] = max(logits[word, column], own[word])
+        return dict(zip(terms.tolist(), logits.argmax(axis=0).tolist(), strict=True))
+
+    def _as_the_graph_rounds(self, words: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.precision != "int8":
+            return words
+        low, high = self.config.activation_ranges["sparse.decoder"]
+        low, high = min(low, 0.0), max(high, 0.0)
+        step = max(high - low, 1e-6) / 255
+        zero = round(-low / step)
+        rounded: NDArray[np.float32] = (np.clip(np.rint(words / step) + zero, 0, 255) - zero) * np.float32(step)
+        return rounded
 
     def __repr__(self) -> str:
         return f"MiniEncoder({self.spec.name!r}, threads={self.threads})"

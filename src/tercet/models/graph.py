@@ -1,9 +1,10 @@
 """The runtime's graph, written by hand: a ModelConfig in, an ONNX graph without weights out.
 
-One pass over the trunk, three outputs:
+One pass over the trunk, three outputs, and two on the way to the third, for explanations:
     input_ids, attention_mask, word_mask: (batch, n_tokens)
     dense: (batch, hidden) of length 1 · late: (batch, n_tokens, late_dim) unit rows
-    sparse: (batch, sparse_terms) logits
+    sparse: (batch, sparse_terms) logits, the maximum over tokens of
+        words: (batch, n_tokens, sparse_rank) times the decoder's rows, and own: (batch, n_tokens) of each one's own term
 `attention_mask` is 1 at real tokens; `word_mask` is 1 at real tokens that are not [CLS] or [SEP].
 
 Written by hand because the exporters unfold attention and normalisation into dozens of nodes, which ONNX Runtime then
@@ -79,6 +80,10 @@ class _Graph:
                 helper.make_tensor_value_info("dense", TensorProto.FLOAT, ["batch", hidden]),
                 helper.make_tensor_value_info("late", TensorProto.FLOAT, ["batch", "n_tokens", late]),
                 helper.make_tensor_value_info("sparse", TensorProto.FLOAT, ["batch", terms]),
+                helper.make_tensor_value_info(
+                    "words", TensorProto.FLOAT, ["batch", "n_tokens", self.config.sparse_rank]
+                ),
+                helper.make_tensor_value_info("own", TensorProto.FLOAT, ["batch", "n_tokens"]),
             ],
             self.initializers,
         )
@@ -166,7 +171,7 @@ class _Graph:
             "Slice",
             [projected, self.constant(np.array([1])), self.constant(np.array([2])), self.constant(np.array([1]))],
         )
-        words = self.node("Where", [is_word_row, projected, first_word])
+        words = self.node("Where", [is_word_row, projected, first_word], output="words")
         pooled = self.max_over_tokens(words)
         own = self.own_term_logits(normed, projected, is_word)
         columns = self.node(
@@ -213,7 +218,7 @@ class _Graph:
         by_term = self.node("Gather", [self.external("sparse.term_bonus", (config.vocabulary_size,)), "input_ids"])
         bonus = self.node("Softplus", [self.node("Add", [bonus, by_term])])
         nothing = self.constant(np.float32(-1e9))
-        return self.node("Where", [is_word, self.node("Add", [dot, bonus]), nothing])
+        return self.node("Where", [is_word, self.node("Add", [dot, bonus]), nothing], output="own")
 
     # --- building blocks ---
 
