@@ -357,3 +357,17 @@ class TestOpen:
     def test_a_store_of_another_encoder_is_refused(self, toy_encoder: ToyEncoder) -> None:
         with pytest.raises(CollectionMismatch, match="open the store with"):
             HybridIndex(MemoryStore(toy_encoder.spec), ToyEncoder(fingerprint="toy-2"))
+
+
+def test_all_documents_come_with_the_vectors_that_are_asked_for(toy_encoder: ToyEncoder) -> None:
+    index = HybridIndex.in_memory(encoder=toy_encoder)
+    acme = index.for_tenant("acme")
+    acme.add([{"text": "a red apple", "id": "apple"}])
+    index.add([{"text": "a green pear", "id": "pear"}])
+
+    [stored] = acme.scroll_vectors(["sparse", "late"])
+
+    assert (stored.document.id, stored.dense) == ("apple", None)
+    assert stored.late is not None
+    assert stored.late.shape == (3, 8)
+    assert {found.document.id for found in index.scroll_vectors()} == {"acme:apple", "pear"}

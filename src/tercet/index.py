@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,8 @@ from tercet.store.base import Fillable, Store
 from tercet.store.readers import BlockingReader, run_at_once
 from tercet.types import (
     DENSE,
+    LATE,
+    SPARSE,
     AddReport,
     Document,
     Embedding,
@@ -466,6 +469,15 @@ class HybridIndex:
         """Every document, or those that match, in no promised order."""
         documents = self.store.scroll(self._condition(where))
         return documents if self._scope is EVERYTHING else map(self._scope.shown, documents)
+
+    def scroll_vectors(
+        self, stages: Sequence[str] = (DENSE, SPARSE, LATE), *, where: Where | None = None
+    ) -> Iterator[Stored]:
+        """`scroll` with the stored vectors of these stages: for reports and exports."""
+        documents = self.store.scroll(self._condition(where))
+        while batch := list(itertools.islice(documents, 256)):
+            for stored in self.store.read(self._keys(document.id for document in batch), vectors=stages).values():
+                yield stored._replace(document=self._scope.shown(stored.document))
 
     def for_tenant(self, tenant: str, *, key: str = "tenant") -> HybridIndex:
         """A view of this index for one tenant: it finds, counts, reads and deletes their documents alone.

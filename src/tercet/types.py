@@ -235,11 +235,13 @@ class Stored(NamedTuple):
 
     dense: (dim,) of length 1
     sparse: the weight of each vocabulary index
+    late: (n_tokens, dim), each row of length 1
     """
 
     document: Document
     dense: NDArray[np.float32] | None = None
     sparse: Mapping[int, float] | None = None
+    late: NDArray[np.float32] | None = None
 
 
 class Scored(NamedTuple):

@@ -159,12 +159,14 @@ def test_the_vectors_that_are_asked_for_come_back(store: Store) -> None:
     stored = records(3)
     store.upsert(stored)
 
-    found = store.read(keys(["001", "unknown"]), vectors=["dense", "sparse"])
+    found = store.read(keys(["001", "unknown"]), vectors=["dense", "sparse", "late"])
 
     assert list(found) == keys(["001"])
-    [(_, dense, sparse)] = found.values()
+    [(_, dense, sparse, late)] = found.values()
     assert dense is not None
     assert sparse is not None
+    assert late is not None
+    np.testing.assert_allclose(late, stored[1].embedding.multi_vector.vectors, atol=HALF_PRECISION)
     np.testing.assert_allclose(dense, stored[1].embedding.dense, atol=1e-6)
     expected = stored[1].embedding.sparse
     assert sparse == dict(zip(expected.indices.tolist(), expected.values.tolist(), strict=True))

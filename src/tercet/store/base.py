@@ -48,7 +48,7 @@ class Store(Protocol):
         ...
 
     def read(self, keys: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Stored]:
-        """What is stored under these keys, with the vectors that `vectors` names ("dense", "sparse")."""
+        """What is stored under these keys, with the vectors that `vectors` names ("dense", "sparse", "late")."""
         ...
 
     def document_ids(self, keys: Sequence[str]) -> dict[str, str]:

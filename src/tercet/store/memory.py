@@ -18,6 +18,7 @@ from tercet.store.payload import point_id
 from tercet.store.readers import ThreadReader
 from tercet.types import (
     DENSE,
+    LATE,
     SPARSE,
     Document,
     Embedding,
@@ -95,6 +96,7 @@ class MemoryStore:
                 record.document,
                 record.embedding.dense / np.linalg.norm(record.embedding.dense) if DENSE in vectors else None,
                 _weights(record.embedding.sparse) if SPARSE in vectors else None,
+                record.embedding.multi_vector.vectors if LATE in vectors else None,
             )
             for key, record in self._found(keys)
         }

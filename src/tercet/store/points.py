@@ -254,10 +254,12 @@ def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Sto
     """A point as it was read, with the vectors that were asked for."""
     # A collection's unnamed vector may come without its name, which is "".
     found: Any = point.vector if isinstance(point.vector, Mapping) else {"": point.vector}
+    late = found.get(layout.vectors[LATE]) if LATE in vectors else None  # an attached collection may lack it
     return Stored(
         layout.document_of(point.payload, point.id),
         np.array(found[layout.vectors[DENSE]], np.float32) if DENSE in vectors else None,
         _weights(found.get(layout.vectors[SPARSE])) if SPARSE in vectors else None,
+        None if late is None else np.array(late, np.float32),
     )
 
 
