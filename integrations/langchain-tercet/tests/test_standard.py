@@ -10,7 +10,6 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langchain_core.tools.retriever import create_retriever_tool
-from langchain_tercet import EmbeddingsEncoder, TercetEmbeddings, TercetRetriever, TercetVectorStore
 from langchain_tests.integration_tests import (
     EmbeddingsIntegrationTests,
     RetrieversIntegrationTests,
@@ -20,6 +19,8 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import EmbeddingsUnitTests, ToolsUnitTests
 from tercet import HybridIndex
 from tercet.encoders.base import Encoder
+
+from langchain_tercet import EmbeddingsEncoder, TercetEmbeddings, TercetRetriever, TercetVectorStore
 
 from .conftest import DOCUMENTS
 

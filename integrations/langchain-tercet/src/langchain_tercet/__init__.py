@@ -1,4 +1,4 @@
-"""LangChain over tercet: hybrid retrieval in one model pass, with dense, SPLADE and late interaction fused by rank."""
+"""LangChain over tercet: hybrid retrieval in one model pass, with dense, SPLADE and late interaction, fused."""
 
 from __future__ import annotations
 

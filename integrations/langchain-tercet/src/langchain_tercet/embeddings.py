@@ -83,14 +83,28 @@ def embeddings_of(index: HybridIndex) -> Embeddings:
     return index.encoder.embeddings if isinstance(index.encoder, EmbeddingsEncoder) else TercetEmbeddings(index.encoder)
 
 
-async def own_query_vector(index: HybridIndex, query: str) -> list[float] | None:
-    """The query's dense vector where LangChain Embeddings make it: awaited, as a remote model wants to be.
+def query_vector(index: HybridIndex, query: str) -> list[float] | None:
+    """The query's dense vector where LangChain Embeddings make it; None where our encoder makes all three in one pass.
 
-    None where our encoder makes all three in one pass. An empty query is left to the index, which refuses it.
+    Raises:
+        ValueError: the query is empty.
     """
-    if isinstance(index.encoder, EmbeddingsEncoder) and isinstance(query, str) and query.strip():
-        return await index.encoder.embeddings.aembed_query(query)
-    return None
+    check_query(query)
+    return index.encoder.embeddings.embed_query(query) if isinstance(index.encoder, EmbeddingsEncoder) else None
+
+
+async def aquery_vector(index: HybridIndex, query: str) -> list[float] | None:
+    """`query_vector`, awaited, as a remote model wants to be."""
+    check_query(query)
+    return await index.encoder.embeddings.aembed_query(query) if isinstance(index.encoder, EmbeddingsEncoder) else None
+
+
+def check_query(query: str) -> None:
+    """What the index checks, too: here it is before somebody else's model is asked and paid."""
+    if not isinstance(query, str):
+        raise TypeError(f"a query is a str, got {type(query).__name__}")
+    if not query.strip():
+        raise ValueError("the query is empty; ask for at least one word")
 
 
 @cache

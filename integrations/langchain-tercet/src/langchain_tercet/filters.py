@@ -9,8 +9,8 @@
 Of Qdrant's, a key may be "metadata.lang" or "lang". What has no exact counterpart raises `InvalidFilter` and names it:
 a filter that is a little wider than it was meant is a leak.
 
-A document's ids stand in no metadata, so `HasIdCondition` has none; nor have full text, geography, counts and "is null,
-but there". `MatchExcept` passes a list only if none of its elements is named, as LangChain's NIN.
+That is full text, geography, counts, vectors and "null, but there". `MatchExcept` passes a list only if none of its
+elements is named, as LangChain's NIN.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langchain_core.structured_query import FilterDirective
 from tercet.errors import InvalidFilter
-from tercet.filters import parse_filter
+from tercet.filters import ID, parse_filter
 
 from langchain_tercet.translator import TercetTranslator
 
@@ -124,12 +124,9 @@ def _condition(condition: Any, prefix: str) -> dict[str, Any]:
         case "NestedCondition":
             return _nested(condition.nested, prefix)
         case "HasIdCondition":
-            raise InvalidFilter(
-                "HasIdCondition asks for document ids, which stand in no metadata; use get_by_ids, or keep what you "
-                "select by in the metadata"
-            )
+            return {ID: {"in": [str(id_) for id_ in condition.has_id]}}
         case name:
-            raise InvalidFilter(f"{name} has no counterpart in tercet, whose filters ask for metadata alone")
+            raise InvalidFilter(f"{name} has no counterpart in tercet, whose filters ask for metadata and ids")
 
 
 def _field(condition: models.FieldCondition, prefix: str) -> dict[str, Any]:

@@ -13,18 +13,22 @@ from pydantic import BeforeValidator, ConfigDict, InstanceOf, field_validator
 from tercet import Document, HybridIndex, SearchPlan
 
 from langchain_tercet.documents import found, from_documents, from_texts
-from langchain_tercet.embeddings import embeddings_of, encoder_for, own_query_vector
+from langchain_tercet.embeddings import aquery_vector, embeddings_of, encoder_for
 from langchain_tercet.filters import AnyFilter, both, to_where
 from langchain_tercet.tracing import async_steps, steps
 
 
-def _read_plan(plan: object) -> object:
-    # A plan may come as JSON, through config["configurable"] or a settings file.
-    return SearchPlan(**plan) if isinstance(plan, Mapping) else plan
+def read_plan(plan: object) -> SearchPlan | None:
+    """A plan, also as JSON: so it comes through config["configurable"] or a settings file."""
+    if plan is None or isinstance(plan, SearchPlan):
+        return plan
+    if isinstance(plan, Mapping):
+        return SearchPlan(**plan)
+    raise TypeError(f"a plan is a tercet.SearchPlan or a dict of its fields, got {type(plan).__name__}")
 
 
 class TercetRetriever(BaseRetriever):
-    """Retriever over a tercet index: dense, SPLADE and late interaction, fused by rank.
+    """Retriever over a tercet index: dense, SPLADE and late interaction, fused.
 
     Setup:
         Install `langchain-tercet`. No download, server or key is needed.
@@ -80,7 +84,7 @@ class TercetRetriever(BaseRetriever):
     index: HybridIndex
     k: int | None = None
     where: Annotated[dict[str, Any] | None, BeforeValidator(to_where)] = None
-    plan: Annotated[InstanceOf[SearchPlan] | None, BeforeValidator(_read_plan)] = None
+    plan: Annotated[InstanceOf[SearchPlan] | None, BeforeValidator(read_plan)] = None
     tenant: str | None = None
     tenant_key: str = "tenant"
     require_tenant: bool = False
@@ -172,7 +176,7 @@ class TercetRetriever(BaseRetriever):
         asked = self._asked(k, where, plan)
         view = self._view(tenant)
         async with async_steps(run_manager) as observer:
-            dense = await own_query_vector(view, query)
+            dense = await aquery_vector(view, query)
             hits = await view.asearch(query, **asked, dense=dense, observer=observer)
         return [found(hit, with_score=self.with_score, with_trace=self.with_trace) for hit in hits]
 
@@ -183,7 +187,7 @@ class TercetRetriever(BaseRetriever):
         return {
             "k": self.k if k is None and plan is None else k,
             "where": both(self.where, to_where(where)),
-            "plan": self.plan if plan is None else _read_plan(plan),
+            "plan": self.plan if plan is None else read_plan(plan),
         }
 
     def _view(self, tenant: str | None) -> HybridIndex:

@@ -20,9 +20,9 @@ from pydantic import ConfigDict
 from tercet import Document, Hit, HybridIndex, SearchPlan
 
 from langchain_tercet.documents import from_documents, from_texts, to_langchain
-from langchain_tercet.embeddings import embeddings_of, encoder_for, own_query_vector
+from langchain_tercet.embeddings import aquery_vector, check_query, embeddings_of, encoder_for, query_vector
 from langchain_tercet.filters import AnyFilter, to_where
-from langchain_tercet.retriever import TercetRetriever
+from langchain_tercet.retriever import TercetRetriever, read_plan
 
 HYBRID = "hybrid"
 _DENSE = "dense"
@@ -31,8 +31,8 @@ _DENSE = "dense"
 class TercetVectorStore(VectorStore):
     """Vector store over a tercet index: each document has a dense, a SPLADE and a late-interaction vector.
 
-    `similarity_search` and its kin answer by the store's plan, which unless told otherwise means all three, fused by
-    rank; `SearchPlan(stages=("dense",))` makes it a purely dense store, `("sparse",)` a SPLADE one. What takes a vector
+    `similarity_search` and its kin answer by the store's plan, which unless told otherwise means all three together;
+    `SearchPlan(stages=("dense",))` makes it a purely dense store, `("sparse",)` a SPLADE one. What takes a vector
     (`…_by_vector`) or compares vectors (MMR) is dense by nature.
 
     A filter is called `filter`, as everywhere in LangChain, or `where`, as in tercet: the same thing, and giving both
@@ -96,7 +96,7 @@ class TercetVectorStore(VectorStore):
                 f"TercetVectorStore.open(path, embedding=…) opens one with your Embeddings"
             )
         self.index = index if tenant is None else index.for_tenant(tenant, key=tenant_key)
-        self.plan = plan
+        self.plan = read_plan(plan)
 
     # --- opening ---
 
@@ -150,9 +150,7 @@ class TercetVectorStore(VectorStore):
         embedding: makes the dense vectors; our encoder's own where none is given
         options: of `TercetVectorStore` and, with path or url, of `open`
         """
-        store = cls._for_filling(index, embedding, options)
-        store.add_texts(texts, metadatas, ids=ids, batch_size=batch_size)
-        return store
+        return cls._filled(from_texts(texts, metadatas, ids), batch_size, index, embedding, options)
 
     @classmethod
     def from_documents(
@@ -166,9 +164,7 @@ class TercetVectorStore(VectorStore):
         **options: Any,
     ) -> Self:
         """A store with these documents added; see `from_texts`."""
-        store = cls._for_filling(index, embedding, options)
-        store.add_documents(documents, ids=ids, batch_size=batch_size)
-        return store
+        return cls._filled(from_documents(documents, ids), batch_size, index, embedding, options)
 
     @classmethod
     async def afrom_texts(
@@ -187,13 +183,24 @@ class TercetVectorStore(VectorStore):
         return await asyncio.to_thread(cls.from_documents, documents, embedding, **options)
 
     @classmethod
-    def _for_filling(cls, index: HybridIndex | None, embedding: Embeddings | None, options: Mapping[str, Any]) -> Self:
-        if index is None:
-            opened = options.get("path") is not None or options.get("url") is not None
-            return cls.open(embedding=embedding, **options) if opened else cls.in_memory(embedding=embedding, **options)
-        if embedding is not None:
+    def _filled(
+        cls,
+        documents: Iterable[Document],
+        batch_size: int | None,
+        index: HybridIndex | None,
+        embedding: Embeddings | None,
+        options: Mapping[str, Any],
+    ) -> Self:
+        if index is not None and embedding is not None:
             raise ValueError("an index has its encoder already; give embedding or index, or open the index with both")
-        return cls(index, **options)
+        if index is not None:
+            store = cls(index, **options)
+        elif options.get("path") is not None or options.get("url") is not None:
+            store = cls.open(embedding=embedding, **options)
+        else:
+            store = cls.in_memory(embedding=embedding, **options)
+        store._add(documents, batch_size)
+        return store
 
     def for_tenant(self, tenant: str, *, key: str = "tenant") -> Self:
         """A view of this store that sees and writes the documents of one tenant alone; it costs nothing to make."""
@@ -332,8 +339,8 @@ class TercetVectorStore(VectorStore):
     ) -> list[tuple[LangChainDocument, float]]:
         """`similarity_search` with the scores of the final order, more is better.
 
-        By the default plan they come of ranks, and say nothing across queries. Of a plan with one stage they are the
-        stage's own: the cosine for "dense", the dot product for "sparse".
+        By the default plan they compare the documents of one query, and say nothing across queries. Of a plan with one
+        stage they are the stage's own: the cosine for "dense", the dot product for "sparse".
         """
         return _with_scores(self.index.search(query, **self._asked(k, filter, where, plan, **unknown)))
 
@@ -347,19 +354,24 @@ class TercetVectorStore(VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, filter: AnyFilter | None = None, **options: Any
     ) -> list[tuple[LangChainDocument, float]]:
-        hits = self.index.search(query, **self._asked(k, filter, **options))
+        asked = self._asked(k, filter, **options)
+        vector = query_vector(self.index, query)
+        hits = self.index.search(query, **asked, dense=vector)
         cosines = _dense_scores(hits)
         if without := [hit.id for hit in hits if hit.id not in cosines]:
-            cosines |= _cosines(self.embeddings.embed_query(query), self.index.dense_vectors(without))
+            vector = vector or self.embeddings.embed_query(query)
+            cosines |= _cosines(vector, self.index.dense_vectors(without))
         return _with_relevance(hits, cosines)
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, filter: AnyFilter | None = None, **options: Any
     ) -> list[tuple[LangChainDocument, float]]:
-        hits = await self._ahits(query, self._asked(k, filter, **options))
+        asked = self._asked(k, filter, **options)
+        vector = await aquery_vector(self.index, query)
+        hits = await self.index.asearch(query, **asked, dense=vector)
         cosines = _dense_scores(hits)
         if without := [hit.id for hit in hits if hit.id not in cosines]:
-            vector = await self.embeddings.aembed_query(query)
+            vector = vector or await self.embeddings.aembed_query(query)
             cosines |= _cosines(vector, await self.index.adense_vectors(without))
         return _with_relevance(hits, cosines)
 
@@ -425,6 +437,7 @@ class TercetVectorStore(VectorStore):
 
         lambda_mult: from 0, the most diverse, to 1, the nearest
         """
+        check_query(query)
         vector = self.embeddings.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
             vector, k, fetch_k, lambda_mult, filter, where=where, **unknown
@@ -439,6 +452,7 @@ class TercetVectorStore(VectorStore):
         filter: AnyFilter | None = None,
         **options: Any,
     ) -> list[LangChainDocument]:
+        check_query(query)
         vector = await self.embeddings.aembed_query(query)
         return await self.amax_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter, **options)
 
@@ -503,10 +517,10 @@ class TercetVectorStore(VectorStore):
         **unknown: Any,
     ) -> dict[str, Any]:
         _refuse("a search", unknown, "k, filter, where and plan")
-        return {"k": _positive("k", k), "where": _one_filter(filter, where), "plan": plan or self.plan}
+        return {"k": _positive("k", k), "where": _one_filter(filter, where), "plan": read_plan(plan) or self.plan}
 
     async def _ahits(self, query: str, asked: Mapping[str, Any]) -> list[Hit]:
-        return await self.index.asearch(query, **asked, dense=await own_query_vector(self.index, query))
+        return await self.index.asearch(query, **asked, dense=await aquery_vector(self.index, query))
 
     def __repr__(self) -> str:
         return f"TercetVectorStore({self.index!r})"
@@ -555,7 +569,7 @@ class TercetVectorStoreRetriever(VectorStoreRetriever):
         return retriever, {
             "k": k,
             "where": _one_filter(filter, where),
-            "plan": plan or self.vectorstore.hybrid_plan,
+            "plan": read_plan(plan) or self.vectorstore.hybrid_plan,
         }
 
 
