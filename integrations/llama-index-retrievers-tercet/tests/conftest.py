@@ -58,7 +58,7 @@ def nothing_from_settings() -> Iterator[None]:
 class Recorder(BaseEventHandler):
     """Keeps every event that is fired."""
 
-    events: list[BaseEvent] = []
+    events: list[BaseEvent]
 
     def handle(self, event: BaseEvent, **kwargs: object) -> None:
         self.events.append(event)

@@ -8,11 +8,9 @@ differs from LlamaIndex's defaults. A document that somebody else wrote has noth
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
-import numpy as np
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import (
     BaseNode,
@@ -33,12 +31,11 @@ from tercet.errors import InvalidDocument
 SOURCE_ID: Final = f"{FRAMEWORK_KEY}.relationships.{NodeRelationship.SOURCE.value}.node_id"
 """The filter key for the id of the document that a node was cut from, LlamaIndex's `ref_doc_id`."""
 
-NODE_ID: Final = f"{FRAMEWORK_KEY}.id_"
-"""The filter key for a node's own id."""
-
 _CLASSES: dict[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, SourceDocument, ImageDocument)
 }
+
+_PLAIN = {"class_name": TextNode.class_name()}
 
 #: Kept by the document itself, or by the index as vectors.
 _ELSEWHERE = {"id_", "embedding", "embeddings", "metadata", "text", "text_embedding"}
@@ -65,11 +62,10 @@ def document_of(node: BaseNode) -> Document:
         kept |= {"text_resource": rest} if rest else {}
     if kept.get("obj", ...) is None:
         del kept["obj"]
-    if node.embedding is not None:
-        # A document is written again when this changes: the text may stay while the dense model is another.
-        kept["dense"] = hashlib.blake2b(np.asarray(node.embedding, np.float32).tobytes(), digest_size=16).hexdigest()
     text = node.get_content(metadata_mode=MetadataMode.NONE)
-    return Document(text, node.node_id, {**node.metadata, FRAMEWORK_KEY: {**kept, "id_": node.node_id}})
+    # A plain node is a plain document: added by LangChain, too, it is one and the same.
+    own = {} if kept == _PLAIN else {FRAMEWORK_KEY: kept}
+    return Document(text, node.node_id, {**node.metadata, **own})
 
 
 def node_of(document: Document) -> BaseNode:
@@ -84,14 +80,6 @@ def node_of(document: Document) -> BaseNode:
     else:
         fields["text"] = document.text
     return kind.from_dict({**fields, "id_": document.id, "metadata": metadata})
-
-
-def source_id_of(document: Document) -> str | None:
-    """The id of the document that this one was cut from; None for one that is whole, or not written by LlamaIndex."""
-    kept = document.metadata.get(FRAMEWORK_KEY)
-    relationships = kept.get("relationships") if isinstance(kept, Mapping) else None
-    source = relationships.get(NodeRelationship.SOURCE.value) if isinstance(relationships, Mapping) else None
-    return str(source["node_id"]) if isinstance(source, Mapping) and "node_id" in source else None
 
 
 class Stage(BaseModel):
@@ -128,8 +116,3 @@ def explained(hit: Hit) -> ExplainedNode:
         terms={match.term: match.contribution for match in hit.why},
         reason=hit.reason,
     )
-
-
-def any_of(key: str, ids: Sequence[str]) -> dict[str, Any]:
-    """The filter for one of these ids; raises InvalidFilter for no str, where tercet reads it."""
-    return {key: {"in": list(ids)}}

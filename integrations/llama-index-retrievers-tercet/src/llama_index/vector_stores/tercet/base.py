@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from llama_index.retrievers.tercet.events import StageEvents
 from llama_index.retrievers.tercet.filters import AnyFilters, Where, where_of
-from llama_index.retrievers.tercet.nodes import NODE_ID, SOURCE_ID, any_of, document_of, node_of, source_id_of
+from llama_index.retrievers.tercet.nodes import SOURCE_ID, document_of, node_of
 from llama_index.retrievers.tercet.plans import plan_for
 from llama_index.vector_stores.tercet.diversity import most_diverse
 from tercet import FRAMEWORK_KEY, Document, Hit, HybridIndex, SearchPlan
-from tercet.filters import matches, parse_filter
+from tercet.filters import ID
 
 dispatcher = get_dispatcher(__name__)
 
@@ -158,32 +158,30 @@ class TercetVectorStore(BasePydanticVectorStore):
         Ids that are not stored are passed over.
         """
         _refuse("get_nodes", kwargs)
-        where = self._where(filters)
         if node_ids is None:
-            return [node_of(document) for document in self._index.scroll(where)]
-        return [node_of(document) for document in _passing(self._index.get(_ids(node_ids)), where)]
+            return [node_of(document) for document in self._index.scroll(self._where(filters))]
+        if filters is None:
+            return [node_of(document) for document in self._index.get(_ids(node_ids))]
+        places = {id_: place for place, id_ in enumerate(_ids(node_ids))}
+        found = self._index.scroll(self._where(filters, list(places))) if places else []
+        return [node_of(document) for document in sorted(found, key=lambda document: places[document.id])]
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
     ) -> list[BaseNode]:
         _refuse("aget_nodes", kwargs)
-        if node_ids is None:
-            return await asyncio.to_thread(self.get_nodes, None, filters)
-        where = await asyncio.to_thread(self._where, filters)
-        return [node_of(document) for document in _passing(await self._index.aget(_ids(node_ids)), where)]
+        if node_ids is None or filters is not None:
+            return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+        return [node_of(document) for document in await self._index.aget(_ids(node_ids))]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Remove all nodes of a document. A node that was cut from none is its own document."""
         _refuse("delete", delete_kwargs)
-        [ref_doc_id] = _ids([ref_doc_id])
-        self._index.delete(where={SOURCE_ID: ref_doc_id})
-        self._index.delete(_whole(self._index.get([ref_doc_id])))
+        self._index.delete(where=_cut_from([ref_doc_id]))
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         _refuse("adelete", delete_kwargs)
-        [ref_doc_id] = _ids([ref_doc_id])
-        await self._index.adelete(where={SOURCE_ID: ref_doc_id})
-        await self._index.adelete(_whole(await self._index.aget([ref_doc_id])))
+        await self._index.adelete(where=_cut_from([ref_doc_id]))
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -196,14 +194,10 @@ class TercetVectorStore(BasePydanticVectorStore):
         _refuse("delete_nodes", delete_kwargs)
         if node_ids is None and filters is None:
             raise ValueError("delete_nodes takes node_ids, filters or both; to remove everything, call clear()")
-        where = self._where(filters)
-        if node_ids is None:
-            self._index.delete(where=where)
-        elif where is None:
-            self._index.delete(_ids(node_ids))
-        else:
-            passing = _passing(self._index.get(_ids(node_ids)), where)
-            self._index.delete([document.id for document in passing])
+        if filters is None:
+            self._index.delete(_ids(node_ids or []))
+        elif node_ids is None or _ids(node_ids):
+            self._index.delete(where=self._where(filters, node_ids))
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -309,19 +303,18 @@ class TercetVectorStore(BasePydanticVectorStore):
                 return _Asked(mode, text if dense is None else None, dense, plan_for(k, _alone("dense")))
 
     def _scope(self, query: VectorStoreQuery) -> Where | None:
-        """The query's filters, and its documents and nodes. LlamaIndex passes empty lists for "any"."""
-        parts = []
-        if query.filters is not None:
-            parts.append(where_of(query.filters, self._index))
-        if query.doc_ids:
-            whole = {"and": [any_of(NODE_ID, query.doc_ids), {SOURCE_ID: {"exists": False}}]}
-            parts.append({"or": [any_of(SOURCE_ID, query.doc_ids), whole]})
-        if query.node_ids:
-            parts.append(any_of(NODE_ID, query.node_ids))
-        return {"and": parts} if parts else None
+        """The query's filters, documents and nodes; empty lists of ids are LlamaIndex's way to say "any"."""
+        where = self._where(query.filters, query.node_ids or None)
+        if not query.doc_ids:
+            return where
+        cut = _cut_from(query.doc_ids)
+        return cut if where is None else {"and": [where, cut]}
 
-    def _where(self, filters: AnyFilters | None) -> Where | None:
-        return None if filters is None else where_of(filters, self._index)
+    def _where(self, filters: AnyFilters | None, node_ids: Sequence[str] | None = None) -> Where | None:
+        parts = [] if filters is None else [where_of(filters, self._index)]
+        if node_ids is not None:
+            parts.append({ID: {"in": _ids(node_ids)}})
+        return {"and": parts} if parts else None
 
     def _encoded(self, asked: _Asked) -> Vector:
         if asked.dense is not None:
@@ -407,15 +400,10 @@ def _ids(ids: Sequence[str]) -> list[str]:
     return list(ids)
 
 
-def _passing(documents: Sequence[Document], where: Where | None) -> list[Document]:
-    if where is None:
-        return list(documents)
-    condition = parse_filter(where)
-    return [document for document in documents if matches(condition, document.metadata)]
-
-
-def _whole(documents: Sequence[Document]) -> list[str]:
-    return [document.id for document in documents if source_id_of(document) is None]
+def _cut_from(ref_doc_ids: Sequence[str]) -> Where:
+    """The filter for the nodes of these documents; a node that was cut from none is its own document."""
+    ids = _ids(ref_doc_ids)
+    return {"or": [{SOURCE_ID: {"in": ids}}, {ID: {"in": ids}, SOURCE_ID: {"exists": False}}]}
 
 
 def _refuse(method: str, kwargs: Mapping[str, Any]) -> None:
