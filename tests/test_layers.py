@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"store", "encoders.base", "errors", "filters", "scoring", "types"},
     "reranking": {"encoders.base", "scoring"},
     "models": {"models", "checkpoint", "runtime", "errors"},
+    "training": {"training", "models", "checkpoint", "errors"},
     "query": {"encoders.base", "store.base", "filters", "fusion", "observing", "plan", "types"},
     "scope": {"errors", "filters", "types"},
     "intake": {"errors", "types"},

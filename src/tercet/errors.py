@@ -11,6 +11,8 @@
     ├── InvalidDocument         also a ValueError: a document that can never be indexed
     ├── InvalidFilter           also a ValueError: a filter that cannot be read
     ├── UnreadableFile          also a ValueError: a file that cannot be turned into documents
+    ├── InvalidTrainingData     also a ValueError: names every bad line of the training files
+    ├── TrainingCollapsed       vectors died or went dense, or the loss is no number; says what to change
     └── MissingExtra            also an ImportError: names the pip line
 
 Arguments that can never work raise `ValueError` or `TypeError`.
@@ -61,6 +63,14 @@ class InvalidFilter(TercetError, ValueError):
 
 class UnreadableFile(TercetError, ValueError):
     """A file that cannot be turned into documents."""
+
+
+class InvalidTrainingData(TercetError, ValueError):
+    """Training examples that cannot be learnt from: each with its file and line."""
+
+
+class TrainingCollapsed(TercetError):
+    """A run that can no longer learn: which vectors died or went dense, and what to change."""
 
 
 class MissingExtra(TercetError, ImportError):
