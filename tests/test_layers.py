@@ -36,8 +36,10 @@ ALLOWED: dict[str, set[str]] = {
     "intake": {"errors", "types"},
     "adding": {"encoders.base", "store.base", "errors", "intake", "progress", "scope", "types"},
     "joining": {"encoders.base", "store.base", "errors", "intake", "progress", "types"},
+    "explaining": {"explaining", "display", "encoders.base", "errors", "filters", "plan", "query", "types"},
     "index": {
         "adding",
+        "explaining",
         "joining",
         "query",
         "scope",
@@ -53,9 +55,21 @@ ALLOWED: dict[str, set[str]] = {
         "types",
     },
     "ingest": {"index", "reading", "types"},
+    "evaluation": {
+        "evaluation",
+        "index",
+        "query",
+        "encoders.base",
+        "fusion",
+        "plan",
+        "progress",
+        "display",
+        "types",
+        "errors",
+    },
     "demo": {"index", "reading", "display", "plan", "types", "errors"},
     "display": {"reading", "types", "plan"},
-    "cli": {"index", "ingest", "reading", "demo", "display", "plan", "types", "errors"},
+    "cli": {"index", "ingest", "evaluation", "reading", "demo", "display", "plan", "types", "errors"},
 }
 #: What `HybridIndex.open` and its siblings choose between, inside functions: the one place that knows implementations.
 CHOSEN_WHEN_OPENED = {

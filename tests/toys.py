@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.encoders.base import EncoderSpec
+from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.types import Embedding, MultiVector, SparseVector
 
 VOCABULARY_SIZE = 1000
@@ -69,6 +69,24 @@ class ToyEncoder:
 
     def terms(self, indices: Iterable[int]) -> list[str]:
         return [self._word_of.get(int(index), f"#{index}") for index in indices]
+
+    def query_tokens(self, query: str) -> TextTokens:
+        return self.document_tokens(query)
+
+    def document_tokens(self, document: str) -> TextTokens:
+        found = list(re.finditer(r"\w+", document))[: self._max_document_tokens]
+        tokens = tuple(
+            Token(match[0].lower(), word_id(match[0].lower()), *match.span(), number)
+            for number, match in enumerate(found)
+        )
+        return TextTokens(tokens, tokens or (Token("[NONE]", 0, 0, 0, -1),))
+
+    def query_origins(self, query: str) -> Mapping[int, int]:
+        return self.document_origins(query)
+
+    def document_origins(self, document: str) -> Mapping[int, int]:
+        tokens = self.document_tokens(document).sparse
+        return {token.token_id: position for position, token in reversed(list(enumerate(tokens)))}
 
     def _encode(self, text: str) -> Embedding:
         all_words = _words(text)

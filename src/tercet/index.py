@@ -18,6 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from tercet.adding import Writer
 from tercet.encoders.base import Encoder, EncoderSpec, given_rows, unit_rows, without_dense
 from tercet.errors import CollectionMismatch, StoreError
+from tercet.explaining.comparison import Comparison
+from tercet.explaining.explanation import Explanation
+from tercet.explaining.inquiry import Inquiry
+from tercet.explaining.why_not import WhyNot, why_not
 from tercet.filters import Filter, parse_filter
 from tercet.intake import Addable
 from tercet.joining import check_dense_model, fill_in
@@ -297,6 +301,86 @@ class HybridIndex:
             }
             for trace in traces
         ]
+
+    # --- why: see tercet.explaining ---
+
+    def explain(
+        self,
+        query: str,
+        id: str,
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: ArrayLike | None = None,
+    ) -> Explanation:
+        """Why a document has its score: the parts of what `search`, asked with the same options, gives it.
+
+        Raises:
+            ValueError: as `search`, or no document of this id is stored.
+            TypeError: the encoder does not tell its tokens, see `tercet.encoders.base.Explainable`.
+        """
+        return self.explain_many(query, [id], k=k, where=where, plan=plan, dense=dense)[0]
+
+    def explain_many(
+        self,
+        query: str,
+        ids: Sequence[str],
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: ArrayLike | None = None,
+    ) -> list[Explanation]:
+        """`explain` for several documents, for which the query is asked once; in the order of the ids."""
+        question = self._question([query], k, where, plan, None)
+        embed = self._embed_now([query], None if dense is None else [dense])
+        [embedding], [trace] = run_at_once(rank(question, embed, BlockingReader(self.store)))
+        inquiry = Inquiry(query, question.plan, embedding, trace, self.encoder, dense is not None)
+        keys = {id_: self._keys(self._scope.stored_ids(id_)) for id_ in _ids(ids)}
+        stored = self.store.read([key for each in keys.values() for key in each], vectors=(DENSE, SPARSE, LATE))
+        return [self._explanation(inquiry, id_, keys[id_], stored) for id_ in _ids(ids)]
+
+    def _explanation(self, inquiry: Inquiry, id: str, keys: Sequence[str], stored: Mapping[str, Stored]) -> Explanation:
+        for key in keys:
+            if key in stored and self._scope.owns(stored[key].document):
+                return Explanation.of(inquiry, key, stored[key], self._scope.shown(stored[key].document))
+        raise ValueError(f"there is no document {id!r} in {self!r}; give an id that a hit has, or that was added")
+
+    def why_not(
+        self,
+        query: str,
+        id: str,
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: ArrayLike | None = None,
+    ) -> WhyNot:
+        """Why a document is not among the hits of `search`: at which gate it fell, and by how much.
+
+        Raises:
+            ValueError: as `explain`.
+        """
+        return why_not(self.explain(query, id, k=k, where=where, plan=plan, dense=dense), where)
+
+    def compare(
+        self,
+        query: str,
+        first: str,
+        second: str,
+        *,
+        k: int | None = None,
+        where: Where | None = None,
+        plan: SearchPlan | None = None,
+        dense: ArrayLike | None = None,
+    ) -> Comparison:
+        """What puts one of two documents above the other: stages, terms and tokens side by side.
+
+        Raises:
+            ValueError: as `explain`.
+        """
+        return Comparison(*self.explain_many(query, [first, second], k=k, where=where, plan=plan, dense=dense))
 
     def _question(
         self,

@@ -79,7 +79,7 @@ async def rank(question: Question, embed: Embed, reader: Reader) -> tuple[list[E
 async def answer(question: Question, embed: Embed, reader: Reader, encoder: Encoder) -> list[list[Hit]]:
     """The best documents for each query, best first."""
     embeddings, traces = await rank(question, embed, reader)
-    finals = [_cut(trace, question.plan) for trace in traces]
+    finals = [passing(trace, question.plan)[: question.plan.k] for trace in traces]
     stored = await reader.read(list({scored.id for final in finals for scored in final}), vectors=[SPARSE])
     return [
         [
@@ -114,8 +114,8 @@ def _with_weight(trace: Trace, stages: Iterable[str], plan: SearchPlan) -> dict[
     return {stage: trace[stage] for stage in stages if plan.weights[stage] > 0}
 
 
-def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
-    """The final order's first k that reach the plan's threshold."""
+def passing(trace: Trace, plan: SearchPlan) -> Ranking:
+    """The documents of the final order that reach the plan's threshold."""
     final, threshold = trace[FINAL], plan.threshold
     if isinstance(threshold, Mapping):
         for stage, least in threshold.items():
@@ -123,7 +123,7 @@ def _cut(trace: Trace, plan: SearchPlan) -> Ranking:
             final = [scored for scored in final if scored.id in passed]
     elif threshold is not None:
         final = [scored for scored in final if scored.score >= threshold]
-    return final[: plan.k]
+    return final
 
 
 def _stages_by_id(trace: Trace, final: Ranking) -> dict[str, tuple[StageScore, ...]]:

@@ -57,14 +57,14 @@ class Token(NamedTuple):
     """A token of a text, as an encoder reads it.
 
     text: as the vocabulary spells it, "##ction"
-    index: in the vocabulary
+    token_id: its index in the vocabulary
     start, end: the characters of the text that it stands for, end exclusive
     word: which word of the text it is a piece of, counted from 0; -1 for one that the encoder added ([CLS], a prompt's,
         a query expansion's [MASK]), which stands for no characters
     """
 
     text: str
-    index: int
+    token_id: int
     start: int
     end: int
     word: int
@@ -87,7 +87,7 @@ class TextTokens(NamedTuple):
 
 @runtime_checkable
 class Explainable(Protocol):
-    """An encoder that tells where its numbers come from. Telling tokens is quick; origins cost one pass of the model."""
+    """An encoder that tells where its numbers come from. Tokens are told quickly; origins cost a pass of the model."""
 
     def query_tokens(self, query: str) -> TextTokens: ...
 

@@ -130,15 +130,16 @@ class MiniEncoder:
         for token, index, (start, end), word in zip(
             encoding.tokens, encoding.ids, encoding.offsets, encoding.word_ids, strict=True
         ):
-            start, end = start - before, end - before
-            own = word is not None and start >= 0
-            tokens.append(Token(token, index, start, end, word) if own else Token(token, index, 0, 0, -1))
+            if word is None or start < before:  # the tokenizer's own or the prompt's
+                tokens.append(Token(token, index, 0, 0, -1))
+            else:
+                tokens.append(Token(token, index, start - before, end - before, word))
         return [*tokens[: limit - 1], tokens[-1]] if len(tokens) > limit else tokens
 
     def _read(self, tokens: Sequence[Token], skipped: NDArray[np.int64]) -> TextTokens:
         specials, left_out = set(self._specials.tolist()), set(skipped.tolist())
-        late = tuple(token for token in tokens if token.index not in left_out)
-        return TextTokens(tuple(token for token in tokens if token.index not in specials), late or (tokens[0],))
+        late = tuple(token for token in tokens if token.token_id not in left_out)
+        return TextTokens(tuple(token for token in tokens if token.token_id not in specials), late or (tokens[0],))
 
     def _origins(self, text: str, limit: int) -> Mapping[int, int]:
         [(ids, _)] = self._tokenize([text], limit)

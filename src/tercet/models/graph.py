@@ -4,7 +4,8 @@ One pass over the trunk, three outputs, and two on the way to the third, for exp
     input_ids, attention_mask, word_mask: (batch, n_tokens)
     dense: (batch, hidden) of length 1 · late: (batch, n_tokens, late_dim) unit rows
     sparse: (batch, sparse_terms) logits, the maximum over tokens of
-        words: (batch, n_tokens, sparse_rank) times the decoder's rows, and own: (batch, n_tokens) of each one's own term
+        words: (batch, n_tokens, sparse_rank) times the decoder's rows, and of
+        own: (batch, n_tokens) of each token's own term
 `attention_mask` is 1 at real tokens; `word_mask` is 1 at real tokens that are not [CLS] or [SEP].
 
 Written by hand because the exporters unfold attention and normalisation into dozens of nodes, which ONNX Runtime then
@@ -67,10 +68,11 @@ class _Graph:
         self.dense(states)
         self.late(states)
         self.sparse(states)
-        hidden, late, terms = self.config.hidden, self.config.late_dim, self.config.sparse_terms
+        config = self.config
+        hidden, late, rank, terms = config.hidden, config.late_dim, config.sparse_rank, config.sparse_terms
         graph = helper.make_graph(
             self.nodes,
-            self.config.name,
+            config.name,
             [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "n_tokens"])]
             + [
                 helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "n_tokens"])
@@ -80,9 +82,7 @@ class _Graph:
                 helper.make_tensor_value_info("dense", TensorProto.FLOAT, ["batch", hidden]),
                 helper.make_tensor_value_info("late", TensorProto.FLOAT, ["batch", "n_tokens", late]),
                 helper.make_tensor_value_info("sparse", TensorProto.FLOAT, ["batch", terms]),
-                helper.make_tensor_value_info(
-                    "words", TensorProto.FLOAT, ["batch", "n_tokens", self.config.sparse_rank]
-                ),
+                helper.make_tensor_value_info("words", TensorProto.FLOAT, ["batch", "n_tokens", rank]),
                 helper.make_tensor_value_info("own", TensorProto.FLOAT, ["batch", "n_tokens"]),
             ],
             self.initializers,

@@ -253,7 +253,8 @@ class _Blocking(Generic[EngineFilter]):
 def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Stored:
     """A point as it was read, with the vectors that were asked for."""
     # A collection's unnamed vector may come without its name, which is "".
-    found: Any = point.vector if isinstance(point.vector, Mapping) else {"": point.vector}
+    vector = point.vector  # Edge makes its lists anew each time it is asked
+    found: Any = vector if isinstance(vector, Mapping) else {"": vector}
     late = found.get(layout.vectors[LATE]) if LATE in vectors else None  # an attached collection may lack it
     return Stored(
         layout.document_of(point.payload, point.id),
