@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-
 from tercet import Document, HybridIndex
 from tercet.encoders.base import Encoder
 from tercet.encoders.mini import MiniEncoder
