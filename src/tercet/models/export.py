@@ -45,22 +45,28 @@ def write_checkpoint(
     Raises:
         CheckpointError: the trunk is no BERT with exact GELU and absolute positions.
     """
+    config = config_of_bert(trunk, name=name)
+    return write_model(
+        folder,
+        config=config,
+        tokenizer=trunk / "tokenizer.json",
+        trunk=trunk_tensors(load_file(trunk / "model.safetensors"), config.layers),
+        sparse=sparse,
+        late=late,
+        calibration=calibration,
+        card=card,
+    )
+
+
+def config_of_bert(trunk: Path, *, name: str) -> ModelConfig:
+    """What a folder of Hugging Face's form says of its trunk; `write_model` fills in what the heads decide."""
     bert = json.loads((trunk / "config.json").read_text(encoding="utf-8"))
     if bert.get("model_type") != "bert" or bert.get("hidden_act") != "gelu":
         raise CheckpointError(
             f"{trunk} is a {bert.get('model_type')!r} with {bert.get('hidden_act')!r}, "
             f"the runtime graph knows BERT with GELU"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_tokenizer(trunk / "tokenizer.json", folder / TOKENIZER_FILE)
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    terms = expressible_terms(tokenizer)
-    tensors = {
-        **trunk_tensors(load_file(trunk / "model.safetensors"), bert["num_hidden_layers"]),
-        **head_tensors(sparse, late, terms),
-    }
-    save_file(tensors, folder / WEIGHTS_FILE)
-    config = ModelConfig(
+    return ModelConfig(
         name=name,
         hidden=bert["hidden_size"],
         layers=bert["num_hidden_layers"],
@@ -71,12 +77,44 @@ def write_checkpoint(
         max_positions=bert["max_position_embeddings"],
         max_query_tokens=min(QUERY_TOKENS, bert["max_position_embeddings"]),
         max_document_tokens=min(DOCUMENT_TOKENS, bert["max_position_embeddings"]),
+        late_dim=0,
+        sparse_rank=0,
+        sparse_terms=0,
+    )
+
+
+def write_model(
+    folder: Path,
+    *,
+    config: ModelConfig,
+    tokenizer: Path,
+    trunk: Tensors,
+    sparse: SparseHead,
+    late: LateHead,
+    calibration: Sequence[str],
+    card: str,
+    kept: Mapping[str, NDArray[Any]] | None = None,
+) -> Checkpoint:
+    """Write a checkpoint folder from its parts.
+
+    config: of the trunk, with limits and prompts; sizes of the heads, ranges and hashes are filled in
+    tokenizer: a tokenizer.json
+    trunk: as `trunk_tensors` names them
+    kept: tensors of an earlier checkpoint that were not trained. Rounding them again would move them a little.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tokenizer(tokenizer, folder / TOKENIZER_FILE)
+    opened = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    terms = expressible_terms(opened)
+    tensors = {**trunk, **head_tensors(sparse, late, terms), **(kept or {})}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    config = dataclasses.replace(
+        config,
         late_dim=late.project.out_features,
         sparse_rank=sparse.project.out_features,
         sparse_terms=len(terms),
-        skiplist=tuple(
-            sorted(index for mark in string.punctuation if (index := tokenizer.token_to_id(mark)) is not None)
-        ),
+        skiplist=punctuation(opened),
+        activation_ranges={},
         weights_hash=file_hash(folder / WEIGHTS_FILE),
         tokenizer_hash=file_hash(folder / TOKENIZER_FILE),
     )
@@ -89,6 +127,11 @@ def write_checkpoint(
     write_graphs(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return Checkpoint.open(folder)
+
+
+def punctuation(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Token ids of single marks, which late interaction leaves out of documents."""
+    return tuple(sorted(index for mark in string.punctuation if (index := tokenizer.token_to_id(mark)) is not None))
 
 
 def _write_tokenizer(source: Path, target: Path) -> None:

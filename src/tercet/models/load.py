@@ -1,0 +1,150 @@
+"""From the runtime back to torch: a checkpoint or a BERT folder in, its trunk and heads as modules out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from torch import Tensor
+from transformers import BertConfig, BertModel
+
+from tercet.checkpoint import (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    Checkpoint,
+    ModelConfig,
+    Weights,
+    default_checkpoint,
+    dequantize_rows,
+)
+from tercet.errors import CheckpointError
+from tercet.models.export import config_of_bert
+from tercet.models.heads import LateHead, SparseHead
+
+#: The bias of terms that a sparse vector may not hold: no logit reaches it, and no gradient comes back.
+NEVER = -1e4
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model's parts in f32.
+
+    sparse, late: None where the folder holds a trunk alone
+    weights: the stored tensors of a checkpoint of ours; empty for a folder of Hugging Face's form
+    """
+
+    config: ModelConfig
+    tokenizer: Path
+    trunk: BertModel
+    sparse: SparseHead | None
+    late: LateHead | None
+    weights: Weights
+
+
+def load_model(model: str | Path) -> LoadedModel:
+    """Open "tercet-mini", a checkpoint folder of ours, or a folder with a BERT of Hugging Face's form.
+
+    Raises:
+        CheckpointError: there is no such folder, it holds heads without a trunk, or its trunk is no BERT with GELU.
+    """
+    folder = default_checkpoint() if str(model) == "tercet-mini" else Path(model)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"there is no model {str(model)!r}; name a checkpoint folder, a folder with a BERT's config.json, "
+            f"model.safetensors and tokenizer.json, or 'tercet-mini'"
+        )
+    return _from_checkpoint(folder) if (folder / CONFIG_FILE).is_file() else _from_bert(folder)
+
+
+def _from_bert(folder: Path) -> LoadedModel:
+    missing = [name for name in ("config.json", "model.safetensors", TOKENIZER_FILE) if not (folder / name).is_file()]
+    if missing:
+        heads = sorted(path.parent.name for path in folder.glob("*/model.safetensors"))
+        found = f"it has heads ({', '.join(heads)}) without a trunk" if heads else "it is no model folder"
+        raise CheckpointError(f"{folder}: {', '.join(missing)} not found; {found}")
+    config = config_of_bert(folder, name=folder.name)
+    state = {name.removeprefix("bert."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    return LoadedModel(config, folder / TOKENIZER_FILE, _bert(config, state), None, None, {})
+
+
+def _from_checkpoint(folder: Path) -> LoadedModel:
+    checkpoint = Checkpoint.open(folder)
+    config, weights = checkpoint.config, checkpoint.weights()
+    checkpoint.tokenizer()  # compares its hash
+    trunk = _bert(config, bert_state(weights, config))
+    late = LateHead(config.hidden, config.late_dim)
+    late.load_state_dict({"project.weight": _tensor(weights["late.project.weight"].T)})
+    return LoadedModel(config, folder / TOKENIZER_FILE, trunk, sparse_head(weights, config), late, weights)
+
+
+def sparse_head(weights: Weights, config: ModelConfig) -> SparseHead:
+    """The stored head; the bias of the bonus stands in the table of terms, where export has put it."""
+    head = SparseHead(config.hidden, config.vocabulary_size, config.sparse_rank)
+    bias = torch.full((config.vocabulary_size,), NEVER)
+    bias[torch.from_numpy(weights["sparse.terms"].astype(np.int64))] = _tensor(weights["sparse.bias"])
+    head.load_state_dict(
+        {
+            "transform.weight": _tensor(weights["sparse.transform.weight"].T),
+            "transform.bias": _tensor(weights["sparse.transform.bias"]),
+            "norm.weight": _tensor(weights["sparse.norm.weight"]),
+            "norm.bias": _tensor(weights["sparse.norm.bias"]),
+            "project.weight": _tensor(weights["sparse.project.weight"].T),
+            "decoder": _tensor(dequantize_rows(weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"])),
+            "bias": bias,
+            "bonus.weight": _tensor(weights["sparse.bonus.weight"].T),
+            "bonus.bias": torch.zeros(1),
+            "term_bonus": _tensor(weights["sparse.term_bonus"]),
+        }
+    )
+    return head
+
+
+def bert_state(weights: Weights, config: ModelConfig) -> dict[str, NDArray[Any]]:
+    """What `tercet.models.export.trunk_tensors` stored, under BERT's names again; one segment, its embedding is 0."""
+    state: dict[str, NDArray[Any]] = {
+        "embeddings.word_embeddings.weight": weights["embeddings.word"] * weights["embeddings.word.scale"],
+        "embeddings.position_embeddings.weight": weights["embeddings.position"],
+        "embeddings.token_type_embeddings.weight": np.zeros((2, config.hidden)),
+        "embeddings.LayerNorm.weight": weights["embeddings.norm.weight"],
+        "embeddings.LayerNorm.bias": weights["embeddings.norm.bias"],
+    }
+    for layer in range(config.layers):
+        ours, theirs = f"layer.{layer}", f"encoder.layer.{layer}"
+        for kind in ("weight", "bias"):
+            parts = np.split(weights[f"{ours}.attention.{kind}"], 3, axis=-1)
+            for part, tensor in zip(("query", "key", "value"), parts, strict=True):
+                state[f"{theirs}.attention.self.{part}.{kind}"] = tensor.T
+            for name, target in (("output", "attention.output"), ("up", "intermediate"), ("down", "output")):
+                state[f"{theirs}.{target}.dense.{kind}"] = weights[f"{ours}.{name}.{kind}"].T
+            state[f"{theirs}.attention.output.LayerNorm.{kind}"] = weights[f"{ours}.attention_norm.{kind}"]
+            state[f"{theirs}.output.LayerNorm.{kind}"] = weights[f"{ours}.norm.{kind}"]
+    return state
+
+
+def _bert(config: ModelConfig, state: dict[str, NDArray[Any]]) -> BertModel:
+    bert = BertConfig(
+        vocab_size=config.vocabulary_size,
+        hidden_size=config.hidden,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.attention_heads,
+        intermediate_size=config.intermediate,
+        max_position_embeddings=config.max_positions,
+        layer_norm_eps=config.layer_norm_eps,
+    )
+    model = BertModel(bert, add_pooling_layer=False)
+    wanted = model.state_dict().keys()
+    found = {name: _tensor(tensor) for name, tensor in state.items() if name in wanted}
+    if missing := wanted - found.keys():
+        raise CheckpointError(f"the trunk of {config.name!r} lacks {', '.join(sorted(missing)[:3])}; is it a BERT?")
+    model.load_state_dict(found)
+    # No dropout: a text has the same vectors in both passes of gradient caching, and in a run that is resumed.
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
