@@ -21,13 +21,15 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": {"checkpoint", "errors"},
     "reading": {"reading", "errors", "types"},
     "observing": set(),
+    "processors": set(),
     "scoring": {"types"},
     "encoders.base": {"types"},
-    "encoders.mini": {"encoders.base", "checkpoint", "runtime", "errors", "types"},
+    "encoders.mini": {"encoders.base", "checkpoint", "processors", "runtime", "errors", "types"},
     "encoders.own_dense": {"encoders.base", "types"},
-    "encoders.composed": {"encoders.base", "errors", "types"},
+    "encoders.composed_tokens": {"encoders.base"},
+    "encoders.composed": {"encoders.base", "encoders.composed_tokens", "errors", "types"},
     "store.base": {"encoders.base", "errors", "filters", "types"},
-    "store": {"store", "encoders.base", "errors", "filters", "scoring", "types"},
+    "store": {"store", "encoders.base", "errors", "filters", "processors", "scoring", "types"},
     "reranking": {"encoders.base", "scoring"},
     "models": {"models", "checkpoint", "runtime", "errors"},
     "training": {"training", "models", "checkpoint", "errors"},
@@ -69,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "demo": {"index", "reading", "display", "plan", "types", "errors"},
     "display": {"reading", "types", "plan"},
-    "cli": {"index", "ingest", "evaluation", "reading", "demo", "display", "plan", "types", "errors"},
+    "cli": {"explaining", "index", "ingest", "evaluation", "reading", "demo", "display", "plan", "types", "errors"},
 }
 #: What `HybridIndex.open` and its siblings choose between, inside functions: the one place that knows implementations.
 CHOSEN_WHEN_OPENED = {

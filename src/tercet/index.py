@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tercet.adding import Writer
-from tercet.encoders.base import Encoder, EncoderSpec, given_rows, unit_rows, without_dense
+from tercet.encoders.base import DenseApart, Encoder, EncoderSpec, given_rows, unit_rows, without_dense
 from tercet.errors import CollectionMismatch, StoreError
 from tercet.explaining.comparison import Comparison
 from tercet.explaining.explanation import Explanation
@@ -30,7 +29,7 @@ from tercet.plan import SearchPlan
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
 from tercet.store.base import Fillable, Store
-from tercet.store.readers import BlockingReader, run_at_once
+from tercet.store.readers import BlockingReader, in_thread, run_at_once
 from tercet.types import (
     DENSE,
     LATE,
@@ -236,7 +235,7 @@ class HybridIndex:
         dense: (n_queries, dim)
         """
         question = self._question(queries, k, where, plan, observer)
-        embed = self._embed_now(question.queries, dense)
+        embed = self._embed_now(question, dense)
         return self._shown(run_at_once(answer(question, embed, BlockingReader(self.store), self.encoder)))
 
     async def asearch(
@@ -265,7 +264,7 @@ class HybridIndex:
     ) -> list[list[Hit]]:
         """`search_many` without blocking the event loop."""
         question = self._question(queries, k, where, plan, observer)
-        embed = self._embed_in_thread(question.queries, dense)
+        embed = self._embed_in_thread(question, dense)
         return self._shown(await answer(question, embed, self.store.reader(), self.encoder))
 
     def nearest(self, vector: ArrayLike, *, k: int | None = None, where: Where | None = None) -> list[Hit]:
@@ -289,7 +288,7 @@ class HybridIndex:
     ) -> list[Trace]:
         """Every stage's whole ranking for each query, by stage, with "fused" (the pool) and "final": for evaluation."""
         question = self._question(queries, None, where, plan, None)
-        embed = self._embed_now(question.queries, None)
+        embed = self._embed_now(question, None)
         _, traces = run_at_once(rank(question, embed, BlockingReader(self.store)))
         ids = self.store.document_ids(
             list({key for trace in traces for ranking in trace.values() for key, _ in ranking})
@@ -334,7 +333,7 @@ class HybridIndex:
     ) -> list[Explanation]:
         """`explain` for several documents, for which the query is asked once; in the order of the ids."""
         question = self._question([query], k, where, plan, None)
-        embed = self._embed_now([query], None if dense is None else [dense])
+        embed = self._embed_now(question, None if dense is None else [dense])
         [embedding], [trace] = run_at_once(rank(question, embed, BlockingReader(self.store)))
         inquiry = Inquiry(query, question.plan, embedding, trace, self.encoder, dense is not None)
         keys = {id_: self._keys(self._scope.stored_ids(id_)) for id_ in _ids(ids)}
@@ -345,7 +344,7 @@ class HybridIndex:
         for key in keys:
             if key in stored and self._scope.owns(stored[key].document):
                 return Explanation.of(inquiry, key, stored[key], self._scope.shown(stored[key].document))
-        raise ValueError(f"there is no document {id!r} in {self!r}; give an id that a hit has, or that was added")
+        raise ValueError(f"there is no document {id!r} in this index; give an id that a hit has, or that was added")
 
     def why_not(
         self,
@@ -407,21 +406,30 @@ class HybridIndex:
 
         return Question(queries=[""], plan=plan, where=self._condition(where)), embed
 
-    def _embed_now(self, queries: Sequence[str], dense: Sequence[ArrayLike] | None) -> Embed:
-        given = given_rows(dense, len(queries), self.encoder.spec.dense_dim)
+    def _embed_now(self, question: Question, dense: Sequence[ArrayLike] | None) -> Embed:
+        given = self._given(question, dense)
 
         async def embed() -> list[Embedding]:
-            return self._embeddings(queries, given)
+            return self._embeddings(question.queries, given)
 
         return embed
 
-    def _embed_in_thread(self, queries: Sequence[str], dense: Sequence[ArrayLike] | None) -> Embed:
-        given = given_rows(dense, len(queries), self.encoder.spec.dense_dim)
+    def _embed_in_thread(self, question: Question, dense: Sequence[ArrayLike] | None) -> Embed:
+        given = self._given(question, dense)
 
         async def embed() -> list[Embedding]:
-            return await asyncio.to_thread(self._embeddings, queries, given)
+            return await in_thread(self._embeddings, question.queries, given)
 
         return embed
+
+    def _given(self, question: Question, dense: Sequence[ArrayLike] | None) -> NDArray[np.float32] | None:
+        """The queries' dense vectors that need not be made."""
+        count, dim = len(question.queries), self.encoder.spec.dense_dim
+        if dense is None and DENSE not in question.plan.stages and isinstance(self.encoder, DenseApart):
+            return np.eye(1, dim, dtype=np.float32).repeat(
+                count, axis=0
+            )  # nobody will look at it, or should pay for it
+        return given_rows(dense, count, dim)
 
     def _embeddings(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> list[Embedding]:
         if dense is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tercet import HybridIndex
+from tercet import HybridIndex, SearchPlan
 from tercet.encoders.own_dense import WINDOW, OwnDense
 from tests.toys import ToyEncoder
 
@@ -64,6 +64,17 @@ def test_vectors_that_are_given_are_not_paid_for() -> None:
 
     assert service.calls == []
     assert hits[0].text == "bbb"
+
+
+async def test_a_search_without_the_dense_stage_is_not_paid_for() -> None:
+    service = Service()
+    index = HybridIndex.in_memory(encoder=encoder(service))
+    index.add(["abba c", "nothing"], dense=np.eye(2, 3))
+    plan = SearchPlan(stages=("sparse",))
+
+    assert [hit.text for hit in index.search("abba", plan=plan)] == ["abba c"]
+    assert await index.asearch("abba", plan=plan) == index.search("abba", plan=plan)
+    assert service.calls == []
 
 
 def test_another_name_is_another_model() -> None:

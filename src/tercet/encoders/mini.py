@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tercet.checkpoint import Checkpoint, Precision, default_checkpoint
 from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
+from tercet.processors import available_cores
 from tercet.runtime import make_session, runtime_weights
 from tercet.types import Embedding, MultiVector, SparseVector
 
@@ -53,7 +53,7 @@ class MiniEncoder:
         self.checkpoint = opened = Checkpoint.open(checkpoint or default_checkpoint())
         self.config = opened.config
         self.precision = precision
-        self.threads = threads or _available_cores()
+        self.threads = threads or available_cores()
         self._tokenizer = opened.tokenizer()
         weights = opened.weights()
         self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
@@ -241,11 +241,6 @@ class _Window:
         for batch, future in zip(self._batches, self._futures, strict=True):
             ready.update(zip(batch, future.result(), strict=True))
         return (ready[text] for text in range(len(ready)))
-
-
-def _available_cores() -> int:
-    # In a container or under taskset, cpu_count names cores that this process may not use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def length_sorted_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
