@@ -158,3 +158,13 @@ def test_dense_vectors_of_no_use_are_refused_before_anything_is_written(
         index.add(iter(["one", "two"]), dense=dense)
 
     assert index.count() == len(TEXTS)
+
+
+async def test_adding_and_deleting_have_asynchronous_twins(index: HybridIndex) -> None:
+    report = await index.aadd([{"text": "a blue plum", "id": "plum"}])
+
+    assert report.added == ("plum",)
+    assert [document.text for document in await index.aget(["plum", "unknown"])] == ["a blue plum"]
+    assert (await index.anearest((await index.adense_vectors(["plum"]))["plum"], k=1))[0].id == "plum"
+    assert await index.adelete(["plum"]) == 1
+    await index.aclose()
