@@ -207,13 +207,18 @@ def evaluate(
 
 
 def ablated_plans(plan: SearchPlan) -> dict[str, SearchPlan]:
-    """By name: the plan without each of its stages, and with the final order joined in the other way."""
+    """By name: the plan without each of its stages, and with the final order joined in the other way.
+
+    They are for `HybridIndex.rankings`, which gives whole rankings whatever k is: the smaller pools may not have the
+    plan's k.
+    """
     plans: dict[str, SearchPlan] = {}
     for stage in plan.stages if len(plan.stages) > 1 else ():
         rest = tuple(other for other in plan.stages if other != stage)
-        if rest != (LATE,):  # nothing would be left that searches the whole index
+        # Something must be left that finds documents, and what has no weight is missing already.
+        if plan.weights[stage] and any(plan.weights[other] for other in rest if other != LATE):
             mode = plan.mode if LATE in rest else "fused"
-            plans[f"final without {stage}"] = replace(plan, stages=rest, mode=mode, threshold=None)
+            plans[f"final without {stage}"] = replace(plan, k=1, stages=rest, mode=mode, threshold=None)
     if len(plan.stages) > 1 and plan.mode == "fused":
         if plan.fusion == "min_max":
             plans["final by ranks instead"] = replace(plan, fusion="rrf", threshold=None)
@@ -225,7 +230,10 @@ def ablated_plans(plan: SearchPlan) -> dict[str, SearchPlan]:
 def _stage_plans(plan: SearchPlan) -> dict[str, SearchPlan]:
     """By stage of a trace, the plan that stops there: what its latency is measured with."""
     least = SearchPlan(
-        k=plan.k, prefetch_k=max(plan.k, plan.prefetch_k), rerank_k=plan.rerank_k, rank_constant=plan.rank_constant
+        k=plan.k,
+        prefetch_k=max(plan.k, plan.prefetch_k),
+        rerank_k=max(plan.k, plan.rerank_k),
+        rank_constant=plan.rank_constant,
     )
     plans = {stage: replace(least, stages=(stage,)) for stage in plan.prefetches}
     if len(plan.prefetches) == 2:
