@@ -1,4 +1,4 @@
-"""Results in, the README's tables out: `python benchmarks/tables.py` writes them between their markers.
+"""Results in, the tables of README and docs/model.md out: `python benchmarks/tables.py` writes them between markers.
 
 A test compares them, so no figure in the README can differ from a committed result.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def quality() -> str:
         return [label, *(f"**{cell}**" if label == "**final**" else cell for cell in cells)]
 
     rows = [row("**final**" if stage == "final" else stage, "int8", stage, "nDCG@10") for stage in STAGES]
+    rows.append(row("final, f32", "f32", "final", "nDCG@10"))
     rows.append(row("final, Recall@100", "int8", "final", "R@100"))
     return table(["nDCG@10", *collections], rows)
 
@@ -136,20 +138,47 @@ def parity() -> str:
     )
 
 
-TABLES = {"quality": quality, "speed": speed, "end_to_end": end_to_end, "crash": crash, "parity": parity}
+def final_orders() -> str:
+    """Every way to join the three rankings, by which the default was chosen."""
+    result = load("quality")["collections"]
+    names = [name for name in result if name.endswith(" int8")]
+    exact = [name for name in result if name.endswith(" f32")]
+
+    def cells(name: str, order: str) -> str:
+        return f"{result[name]['final orders'][order]:.3f}"
+
+    orders = list(result[names[0]]["final orders"])
+    best = ["best single head", *(_best_head(result[name]) for name in [*names, *exact])]
+    rows = [[order, *(cells(name, order) for name in [*names, *exact])] for order in orders]
+    return table(["nDCG@10", *names, *exact], [best, *rows])
 
 
-def filled(text: str) -> str:
+def _best_head(measured: dict[str, Any]) -> str:
+    return f"{max(measured['stages'][head]['nDCG@10'] for head in ('dense', 'sparse', 'late alone')):.3f}"
+
+
+TABLES = {
+    "quality": quality,
+    "speed": speed,
+    "end_to_end": end_to_end,
+    "crash": crash,
+    "parity": parity,
+    "final_orders": final_orders,
+}
+PAGES = (ROOT / "README.md", ROOT / "docs" / "model.md")
+
+
+def filled(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """The text with every marked part replaced by today's results."""
-    for name, make in TABLES.items():
+    for name, make in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         text = re.sub(pattern, lambda match, make=make: f"{match[1]}{make()}\n{match[2]}", text, flags=re.DOTALL)
     return text
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
