@@ -131,7 +131,7 @@ def test_search_explains_every_stage_and_term(indexed: Run) -> None:
     result = indexed("search", "rotation", "-k", "1", "--explain")
 
     words = result.stdout.split()
-    assert {"stage", "dense", "sparse", "fused", "late", "contribution"} <= set(words)
+    assert {"stage", "dense", "sparse", "fused", "late", "product"} <= set(words)
     assert "rotation 1.000 1.000 1.000" in " ".join(words)
 
 
@@ -322,3 +322,53 @@ def test_starting_up_imports_no_engine_and_no_model() -> None:
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
     assert printed == "[]\n"
+
+
+def test_explain_shows_the_parts_of_the_best_hit(indexed: Run) -> None:
+    result = indexed("explain", "rotate keys")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("docs/keys.md#rotation/1  ")
+    for line in ("= sparse", "= late", "makes the pool"):
+        assert line in result.stdout
+
+
+def test_explain_says_where_a_document_fell(indexed: Run) -> None:
+    answer = json.loads(indexed("explain", "rotate keys", "docs/roles.md#roles/1", "-k", "1", "--json").stdout)
+
+    assert (answer["found"], answer["fell_at"]) == (False, "k")
+
+
+def test_explain_compares_two_documents(indexed: Run) -> None:
+    result = indexed("explain", "rotate keys", "docs/keys.md#rotation/1", "--against", "docs/roles.md#roles/1")
+
+    assert " above docs/roles.md#roles/1: " in result.stdout.replace("\n", " ")
+
+
+def test_explain_writes_a_page(indexed: Run, tmp_path: Path) -> None:
+    page = tmp_path / "why.html"
+    result = indexed("explain", "rotate keys", "--html", str(page))
+
+    assert result.stdout == ""
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["keys", "nowhere"], 1, "there is no document 'nowhere'"),
+        (["keys", "--html", "x.html", "--json"], 2, "--html is for one explanation"),
+        (["keys", "--where", "source=nowhere"], 1, "nothing was found"),
+    ],
+)
+def test_explain_says_what_is_wrong(indexed: Run, arguments: list[str], code: int, message: str) -> None:
+    result = indexed("explain", *arguments)
+
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_a_search_with_explain_has_every_part_as_json(indexed: Run) -> None:
+    hit = json.loads(indexed("search", "rotate keys", "-k", "1", "--explain", "--json").stdout)["hits"][0]
+
+    assert sum(stage["contribution"] for stage in hit["explanation"]["stages"]) == pytest.approx(hit["score"])

@@ -165,7 +165,7 @@ def search(
         typer.Option(help="fused orders by all three rankings, cascade by late interaction alone."),
     ] = "fused",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show each stage's rank and score, and the shared terms.")
+        bool, typer.Option("--explain", help="Show the parts of each score: stages, shared terms, matched tokens.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -183,12 +183,83 @@ def search(
     condition = _where(where)
     with _open(context, place, url, collection, create=False) as opened:
         hits = opened.search(query, where=condition, plan=plan)
+        explanations = []
+        if explain:
+            explanations = opened.explain_many(query, [hit.id for hit in hits], where=condition, plan=plan)
     if as_json:
-        _print_json({"query": query, "hits": [_hit_to_dict(hit) for hit in hits]})
+        described = [_hit_to_dict(hit) for hit in hits]
+        for each, explanation in zip(described, explanations, strict=False):
+            each["explanation"] = explanation.to_dict(ask_model=False)
+        _print_json({"query": query, "hits": described})
     else:
         from tercet.display import show_hits
+        from tercet.explaining.terminal import explanation_tables
 
-        show_hits(_console(), hits, explain=explain)
+        tables = [explanation_tables(explanation, ask_model=False) for explanation in explanations]
+        show_hits(_console(), hits, explained=tables)
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="A question or keywords.")],
+    document_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Of a document, as search shows it; the best hit without it.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="ID", help="Compare with this document: what puts one above the other.")
+    ] = None,
+    place: In = DEFAULT_INDEX,
+    url: Url = None,
+    collection: Collection = "tercet",
+    k: Annotated[int, typer.Option("-k", help="Hits that a search would show.")] = 5,
+    where: Where = None,
+    mode: Annotated[
+        Literal["fused", "cascade"],
+        typer.Option(help="fused orders by all three rankings, cascade by late interaction alone."),
+    ] = "fused",
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page for a browser to this file, which loads nothing.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show why a document has its score, or at which gate it fell where it is no hit.
+
+    The parts add up: stages to the final score, shared terms to the sparse score, matched tokens to the late one.
+
+    [bold]tercet explain 'key rotation'[/]
+
+    [bold]tercet explain 'key rotation' docs/keys.md#rotation/1 --html why.html[/]
+
+    [bold]tercet explain 'key rotation' docs/keys.md#rotation/1 --against docs/vault.md#intro/1[/]
+    """
+    from tercet.plan import SearchPlan
+
+    if html and (against or as_json):
+        raise typer.BadParameter("--html is for one explanation, without --against and --json")
+    condition = _where(where)
+    plan = replace(SearchPlan.for_k(k), mode=mode)
+    with _open(context, place, url, collection, create=False) as opened:
+        if document_id is None:
+            hits = opened.search(query, where=condition, plan=plan)
+            if not hits:
+                raise ValueError("nothing was found; name a document to see where it fell out")
+            document_id = hits[0].id
+        if against is not None:
+            shown: Any = opened.compare(query, document_id, against, where=condition, plan=plan)
+        else:
+            shown = opened.why_not(query, document_id, where=condition, plan=plan)
+            shown = shown.explanation if shown.found else shown
+    if html is not None:
+        explanation = getattr(shown, "explanation", shown)
+        html.write_text(explanation.to_html(), encoding="utf-8")
+        typer.echo(f"wrote {html}", err=True)
+    elif as_json:
+        _print_json(shown.to_dict())
+    else:
+        from tercet.explaining.terminal import show
+
+        show(_console(), shown)
 
 
 @app.command()

@@ -34,8 +34,18 @@ def snippet(text: str, length: int = SNIPPET_CHARACTERS) -> str:
     return line[: length + 1].rsplit(" ", 1)[0][:length] + " …"
 
 
-def show_hits(console: Console, hits: Sequence[Hit], *, explain: bool = False) -> None:
-    """Each hit with rank, score, id, the beginning of its text, and why it is there."""
+def show_hits(
+    console: Console,
+    hits: Sequence[Hit],
+    *,
+    explain: bool = False,
+    explained: Sequence[Sequence[RenderableType]] = (),
+) -> None:
+    """Each hit with rank, score, id, the beginning of its text, and why it is there.
+
+    explain: with the stages and the shared terms
+    explained: for each hit what is shown below it instead
+    """
     if not hits:
         console.print(Text("nothing found", "yellow"))
     for rank, hit in enumerate(hits, start=1):
@@ -43,7 +53,9 @@ def show_hits(console: Console, hits: Sequence[Hit], *, explain: bool = False) -
         above, body = _headings_and_body(hit)
         details: list[RenderableType] = [plain(above, "italic")] if above else []
         details += [plain(snippet(body)), plain(hit.reason, "dim")]
-        if explain:
+        if explained:
+            details += explained[rank - 1]
+        elif explain:
             details += [_stage_table(hit), _term_table(hit)]
         console.print(Padding(Group(*details), (0, 0, 1, 3), expand=False))
 

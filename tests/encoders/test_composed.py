@@ -5,9 +5,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from sentence_transformers.sparse_encoder.modules import SpladePooling
+from transformers import AutoModelForMaskedLM
 
 from tercet import HybridIndex
 from tercet.encoders.composed import ComposedEncoder
@@ -45,6 +47,39 @@ def test_each_head_is_its_models_own_output(encoder: ComposedEncoder, folders: d
         weights[embedding.sparse.indices] = embedding.sparse.values
         assert weights == pytest.approx(sparse[row].numpy(), abs=1e-5)
         assert embedding.multi_vector.vectors == pytest.approx(np.asarray(late[row]), abs=1e-5)
+
+
+@pytest.mark.parametrize("query", [False, True])
+def test_each_row_and_each_term_has_its_token(encoder: ComposedEncoder, folders: dict[str, str], query: bool) -> None:
+    text = "The cat: heart attack, XYZ"
+    embedding = encoder.encode_query(text) if query else next(encoder.encode_documents([text]))
+    tokens = encoder.query_tokens(text) if query else encoder.document_tokens(text)
+    origins = encoder.query_origins(text) if query else encoder.document_origins(text)
+
+    assert len(tokens.late) == len(embedding.multi_vector.vectors)
+    for token in (*tokens.late, *tokens.sparse):
+        assert token.special == token.text.startswith("[")
+        assert token.special or text[token.start : token.end].lower() == token.text.removeprefix("##")
+    assert {"cat", "attack"} <= {token.text for token in tokens.late}
+    model = AutoModelForMaskedLM.from_pretrained(f"{folders['sparse']}")
+    ids = torch.tensor([[token.token_id for token in tokens.sparse]])
+    expected = model(ids).logits[0].detach().numpy()
+    assert set(origins) == set(embedding.sparse.indices.tolist())
+    for term, position in origins.items():
+        assert expected[position, term] == pytest.approx(expected[:, term].max(), abs=1e-4)
+
+
+def test_what_the_models_add_to_a_query_is_split_out(encoder: ComposedEncoder) -> None:
+    index = HybridIndex.in_memory(encoder=encoder)
+    index.add(TEXTS)
+    [explanation] = index.explain_many("heart attack", [index.search("heart attack")[0].id])
+
+    assert any(match.special for match in explanation.matches)
+    total = sum(match.similarity for match in explanation.matches)
+    assert total == pytest.approx(explanation.stage("late").score, abs=1e-4)
+    assert sum(term.contribution for term in explanation.terms) == pytest.approx(
+        explanation.stage("sparse").score, abs=1e-4
+    )
 
 
 def test_an_index_takes_it_like_any_encoder(encoder: ComposedEncoder) -> None:

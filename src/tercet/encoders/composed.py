@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.encoders.base import EncoderSpec
+from tercet.encoders.base import EncoderSpec, TextTokens
+from tercet.encoders.composed_tokens import late_tokens, sparse_origins, sparse_tokens
 from tercet.errors import MissingExtra
 from tercet.types import Embedding, MultiVector, SparseVector
 
@@ -89,6 +90,21 @@ class ComposedEncoder:
     def terms(self, indices: Iterable[int]) -> list[str]:
         tokens: list[str] = self._sparse.tokenizer.convert_ids_to_tokens([int(index) for index in indices])
         return tokens
+
+    # --- where the numbers come from: implements tercet.encoders.base.Explainable, as far as the models tell ---
+
+    def query_tokens(self, query: str) -> TextTokens:
+        return TextTokens(sparse_tokens(self._sparse, query, "query"), late_tokens(self._late, query, "query"))
+
+    def document_tokens(self, document: str) -> TextTokens:
+        sparse = sparse_tokens(self._sparse, document, "document")
+        return TextTokens(sparse, late_tokens(self._late, document, "document"))
+
+    def query_origins(self, query: str) -> Mapping[int, int]:
+        return sparse_origins(self._sparse, query, "query")
+
+    def document_origins(self, document: str) -> Mapping[int, int]:
+        return sparse_origins(self._sparse, document, "document")
 
     def __repr__(self) -> str:
         return f"ComposedEncoder({self.spec.fingerprint[:8]})"

@@ -26,25 +26,24 @@ NOTICEABLE = 1e-6
 def show_explanation(console: Console, explanation: Explanation, *, ask_model: bool = True) -> None:
     """Stages, terms, tokens and, where the model may be asked, origins and sentences."""
     console.print(_headline(explanation))
-    details: list[RenderableType] = [
-        plain(snippet(explanation.document.text)),
-        _stage_table(explanation),
-        _term_table(explanation, ask_model=ask_model),
-        _match_table(explanation),
-    ]
-    if ask_model and explanation.sentences:
-        details.append(_sentence_table(explanation))
-    console.print(Padding(Group(*details), (0, 0, 1, 3), expand=False))
+    details = Group(plain(snippet(explanation.document.text)), *explanation_tables(explanation, ask_model=ask_model))
+    console.print(Padding(details, (0, 0, 1, 3), expand=False))
+
+
+def explanation_tables(explanation: Explanation, *, ask_model: bool) -> list[RenderableType]:
+    """What adds up to the score, without the document itself."""
+    tables = [_stage_table(explanation), _term_table(explanation, ask_model=ask_model), _match_table(explanation)]
+    return [*tables, _sentence_table(explanation)] if ask_model and explanation.sentences else [*tables]
 
 
 def show_why_not(console: Console, why_not: WhyNot) -> None:
     """The gates, and then what the document scores in each stage."""
     explanation = why_not.explanation
-    if why_not.found:
-        console.print(Text.assemble(plain(explanation.id, "bold cyan"), (" is among the hits", "green")))
-    elif gate := why_not.fell_at:
-        missing = f", {gate.missing:.4f} too little" if gate.missing else ""
-        console.print(Text.assemble(plain(explanation.id, "bold cyan"), f" fell at the gate {gate.name!r}{missing}"))
+    verdict = "is among the hits"
+    if gate := why_not.fell_at:
+        verdict = f"fell at the gate {gate.name!r}" + (f", {gate.missing:.4f} too little" if gate.missing else "")
+    query = plain(repr(explanation.query), "italic")
+    console.print(Text.assemble(plain(explanation.id, "bold cyan"), f"  {verdict} for ", query))
     table = Table("", "gate", "", box=None, header_style="bold")
     for name in ("score", "needed"):
         table.add_column(name, justify="right")
@@ -75,17 +74,21 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     console.print(Padding(Group(stages, terms, matches), (0, 0, 1, 3), expand=False))
 
 
-def as_text(thing: Explanation | WhyNot | Comparison) -> str:
-    """The same as plain text, without asking the model."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=110, color_system=None, highlight=False)
+def show(console: Console, thing: Explanation | WhyNot | Comparison, *, ask_model: bool = True) -> None:
+    """Whichever it is."""
     match thing:
         case Explanation():
-            show_explanation(console, thing, ask_model=False)
+            show_explanation(console, thing, ask_model=ask_model)
         case WhyNot():
             show_why_not(console, thing)
         case Comparison():
             show_comparison(console, thing)
+
+
+def as_text(thing: Explanation | WhyNot | Comparison) -> str:
+    """The same as plain text, without asking the model."""
+    stream = io.StringIO()
+    show(Console(file=stream, width=110, color_system=None, highlight=False), thing, ask_model=False)
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())
 
 

@@ -74,7 +74,9 @@ def why_not(explanation: Explanation, where: Mapping[str, Any] | None) -> WhyNot
 
 def _gates(explanation: Explanation, where: Mapping[str, Any] | None) -> Iterator[Gate]:
     if where is not None:
-        yield _filter_gate(explanation.document, where)
+        yield (gate := _filter_gate(explanation.document, where))
+        if not gate.passed:  # nothing behind the filter has seen it
+            return
     yield _prefetch_gate(explanation)
     if LATE in explanation.inquiry.plan.stages:
         yield _pool_gate(explanation)
