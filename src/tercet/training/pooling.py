@@ -3,9 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from tercet.models.heads import SparseHead
+
+Pooling = Literal["max", "sum"]
+
+
+def sparse_vectors(
+    head: SparseHead, states: Tensor, token_ids: Tensor, lengths: Sequence[int], *, pooling: Pooling
+) -> Tensor:
+    """Weigh the vocabulary for each text with our head: (batch, vocabulary).
+
+    On a processor, "max" goes through the head's tiles. On a GPU all logits at once are quicker than many small
+    products, and gradient caching bounds how many texts they are for.
+    """
+    if pooling == "max" and not states.is_cuda:
+        # The tiles are written for f32, whatever the trunk computed in.
+        with torch.autocast("cpu", enabled=False):
+            vectors: Tensor = head(states.float(), token_ids, lengths)
+        return vectors
+    projected, bonus = head.token_terms(states, token_ids)
+    if pooling == "max":
+        return torch.log1p(torch.relu(max_over_padded(projected, head.decoder, bonus, token_ids, lengths) + head.bias))
+    logits = projected @ head.decoder.T
+    own = torch.arange(len(token_ids), device=token_ids.device), token_ids
+    logits = logits.index_put(own, bonus.to(logits.dtype), accumulate=True).float()
+    return sum_pooling(logits + head.bias, lengths)
+
+
+def max_over_padded(
+    projected: Tensor, decoder: Tensor, bonus: Tensor, token_ids: Tensor, lengths: Sequence[int]
+) -> Tensor:
+    """What `tercet.models.heads.MaxOverTokens` computes, with all logits at once: (batch, vocabulary)."""
+    device = projected.device
+    sizes = torch.tensor(lengths, device=device)
+    starts = sizes.cumsum(0) - sizes
+    # Padding repeats the text's last token: it cannot change a maximum, so nothing needs to be masked.
+    position = torch.arange(max(lengths), device=device)[None, :].minimum(sizes[:, None] - 1)
+    pooled = (projected[starts[:, None] + position] @ decoder.T).amax(dim=1).float()
+    own = (projected * decoder[token_ids]).sum(dim=-1).float() + bonus.float()
+    texts = torch.repeat_interleave(torch.arange(len(lengths), device=device), sizes)
+    # The bonus is positive: where a token's own word stands with it, the one without never wins.
+    flat = pooled.flatten().scatter_reduce(0, texts * len(decoder) + token_ids, own, reduce="amax")
+    return flat.view_as(pooled)
 
 
 def max_pooling(logits: Tensor, lengths: Sequence[int]) -> Tensor:
