@@ -1,0 +1,1 @@
+"""What `benchmarks/compare.py` compares: the stores behind one interface, the checks, the timings."""
