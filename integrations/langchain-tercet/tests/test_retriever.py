@@ -361,7 +361,7 @@ def test_bad_texts_are_refused_before_any_is_written(
 # --- in the framework ---
 
 
-def test_tags_metadata_and_langsmith_parameters(retriever: TercetRetriever, encoder: MiniEncoder) -> None:
+def test_langsmith_is_told_what_searches(retriever: TercetRetriever, encoder: MiniEncoder) -> None:
     assert retriever._get_ls_params() == {
         "ls_retriever_name": "tercet",
         "ls_vector_store_provider": "tercet",

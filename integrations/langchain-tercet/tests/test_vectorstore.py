@@ -20,7 +20,7 @@ from tercet import HybridIndex, SearchPlan
 from tercet.encoders.mini import MiniEncoder
 from tercet.errors import CollectionMismatch, InvalidDocument, InvalidFilter
 
-from langchain_tercet import EmbeddingsEncoder, TercetEmbeddings, TercetVectorStore
+from langchain_tercet import EmbeddingsEncoder, TercetEmbeddings, TercetRetriever, TercetVectorStore
 
 from .conftest import DOCUMENTS
 
@@ -538,6 +538,15 @@ async def test_a_query_is_embedded_once_and_awaited_where_it_can_be(own: TercetV
         counted.calls.clear()
         assert await answered(search, QUERY)
         assert counted.calls == [(expected, QUERY)]
+
+
+async def test_a_model_whose_stage_takes_no_part_is_not_asked(own: TercetVectorStore, counted: Counted) -> None:
+    retriever = TercetRetriever(index=own.index, plan=SPARSE)
+    counted.calls.clear()
+
+    assert len(own.similarity_search("cat", plan=SPARSE)) == len(retriever.invoke("cat")) == 2
+    assert len(await own.asimilarity_search("cat", plan=SPARSE)) == len(await retriever.ainvoke("cat")) == 2
+    assert counted.calls == []
 
 
 async def test_nobody_pays_for_an_empty_query(own: TercetVectorStore, counted: Counted) -> None:

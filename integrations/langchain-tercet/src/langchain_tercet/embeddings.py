@@ -6,9 +6,11 @@ import asyncio
 from functools import cache
 
 from langchain_core.embeddings import Embeddings
-from tercet import HybridIndex
+from tercet import HybridIndex, SearchPlan
 from tercet.encoders.base import Encoder
 from tercet.encoders.own_dense import OwnDense
+from tercet.store.readers import in_thread
+from tercet.types import DENSE
 
 
 class TercetEmbeddings(Embeddings):
@@ -34,7 +36,7 @@ class TercetEmbeddings(Embeddings):
         return await asyncio.to_thread(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        return await asyncio.to_thread(self.embed_query, text)
+        return await in_thread(self.embed_query, text)
 
     def __repr__(self) -> str:
         return f"TercetEmbeddings({self.encoder!r})"
@@ -97,6 +99,11 @@ async def aquery_vector(index: HybridIndex, query: str) -> list[float] | None:
     """`query_vector`, awaited, as a remote model wants to be."""
     check_query(query)
     return await index.encoder.embeddings.aembed_query(query) if isinstance(index.encoder, EmbeddingsEncoder) else None
+
+
+async def avector_for(index: HybridIndex, query: str, plan: SearchPlan | None) -> list[float] | None:
+    """`aquery_vector` for a search by this plan; a model whose stage takes no part is not asked."""
+    return await aquery_vector(index, query) if DENSE in (plan or index.plan).stages else None
 
 
 def check_query(query: str) -> None:

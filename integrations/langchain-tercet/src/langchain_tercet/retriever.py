@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, InstanceOf, field_validator
 from tercet import Document, HybridIndex, SearchPlan
 
 from langchain_tercet.documents import found, from_documents, from_texts
-from langchain_tercet.embeddings import aquery_vector, embeddings_of, encoder_for
+from langchain_tercet.embeddings import avector_for, embeddings_of, encoder_for
 from langchain_tercet.filters import AnyFilter, both, to_where
 from langchain_tercet.tracing import async_steps, steps
 
@@ -176,7 +176,7 @@ class TercetRetriever(BaseRetriever):
         asked = self._asked(k, where, plan)
         view = self._view(tenant)
         async with async_steps(run_manager) as observer:
-            dense = await aquery_vector(view, query)
+            dense = await avector_for(view, query, asked["plan"])
             hits = await view.asearch(query, **asked, dense=dense, observer=observer)
         return [found(hit, with_score=self.with_score, with_trace=self.with_trace) for hit in hits]
 

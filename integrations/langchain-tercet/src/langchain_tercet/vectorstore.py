@@ -18,14 +18,21 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from tercet import Document, Hit, HybridIndex, SearchPlan
+from tercet.types import DENSE
 
 from langchain_tercet.documents import from_documents, from_texts, to_langchain
-from langchain_tercet.embeddings import aquery_vector, check_query, embeddings_of, encoder_for, query_vector
+from langchain_tercet.embeddings import (
+    aquery_vector,
+    avector_for,
+    check_query,
+    embeddings_of,
+    encoder_for,
+    query_vector,
+)
 from langchain_tercet.filters import AnyFilter, to_where
 from langchain_tercet.retriever import TercetRetriever, read_plan
 
 HYBRID = "hybrid"
-_DENSE = "dense"
 
 
 class TercetVectorStore(VectorStore):
@@ -520,7 +527,7 @@ class TercetVectorStore(VectorStore):
         return {"k": _positive("k", k), "where": _one_filter(filter, where), "plan": read_plan(plan) or self.plan}
 
     async def _ahits(self, query: str, asked: Mapping[str, Any]) -> list[Hit]:
-        return await self.index.asearch(query, **asked, dense=await aquery_vector(self.index, query))
+        return await self.index.asearch(query, **asked, dense=await avector_for(self.index, query, asked["plan"]))
 
     def __repr__(self) -> str:
         return f"TercetVectorStore({self.index!r})"
@@ -589,7 +596,7 @@ def _with_relevance(hits: Iterable[Hit], cosines: Mapping[str, float]) -> list[t
 
 
 def _dense_scores(hits: Iterable[Hit]) -> dict[str, float]:
-    return {hit.id: float(place.score) for hit in hits for place in hit.stages if place.stage == _DENSE}
+    return {hit.id: float(place.score) for hit in hits for place in hit.stages if place.stage == DENSE}
 
 
 def _cosines(query: Sequence[float], vectors: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
