@@ -1,58 +1,35 @@
-"""How well does each stage rank? Every collection below DATA/eval in, nDCG@10 and Recall@100 by stage out.
+"""How well does each stage rank? Every collection below DATA/eval in, its figures by stage out.
 
-    python benchmarks/quality.py DATA [NAME,NAME]
+    python benchmarks/quality.py DATA [NAME,NAME] [--only NAME,NAME]
 
-The names choose the collections that are measured at f32, too; without them, all are.
+The names choose the collections that are measured at f32, too; without them, all are. `--only` leaves out the others
+and writes no results, but the reports in quality/ are written.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import bm25s
-import ir_measures
 import machine
 import numpy as np
-import Stemmer
-from ir_measures import R, nDCG
 from numpy.typing import NDArray
 
-from tercet import Document, HybridIndex, SearchPlan
+from tercet import HybridIndex, SearchPlan
 from tercet.encoders.mini import MiniEncoder
-from tercet.fusion import min_max_fusion, reciprocal_rank_fusion
+from tercet.evaluation import Evaluation, Run, evaluate, fuse_runs, read_collection, score
+from tercet.evaluation.lines import numbered_lines
+from tercet.evaluation.report import save_evaluation
 from tercet.types import Embedding, Ranking, ranked
 
-MEASURES = (nDCG @ 10, R @ 100)
+REPORTS = Path(__file__).parent / "quality"
 DEPTH = 100
-
-
-def read_lines(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def full_text(row: dict[str, str]) -> str:
-    """Title before text, as BEIR does, unless the text begins with it (Cranfield)."""
-    title, text = row.get("title", "").strip(), row["text"].strip()
-    return text if text.startswith(title) else f"{title}. {text}"
-
-
-def bm25_run(documents: list[Document], queries: dict[str, str]) -> dict[str, Ranking]:
-    stemmer = Stemmer.Stemmer("english")
-    retriever = bm25s.BM25()  # the library's own settings
-    retriever.index(
-        bm25s.tokenize([document.text for document in documents], stemmer=stemmer, show_progress=False),
-        show_progress=False,
-    )
-    tokens = bm25s.tokenize(list(queries.values()), stemmer=stemmer, show_progress=False)
-    found, scores = retriever.retrieve(tokens, k=min(DEPTH, len(documents)), show_progress=False)
-    return {
-        query: ranked([(documents[int(at)].id, float(score)) for at, score in zip(*row, strict=True)])
-        for query, row in zip(queries, zip(found, scores, strict=True), strict=True)
-    }
+STAGES = ("dense", "sparse", "late")
 
 
 class Remembering(MiniEncoder):
@@ -66,7 +43,7 @@ class Remembering(MiniEncoder):
     multi_vectors: list[NDArray[np.float32]]
 
 
-def late_alone(encoder: Remembering, queries: dict[str, str], ids: list[str]) -> dict[str, Ranking]:
+def late_alone(encoder: Remembering, queries: Mapping[str, str], ids: list[str]) -> Run:
     """MaxSim over the whole collection: what the late head would find without a first stage."""
     starts = np.cumsum([0, *(len(rows) for rows in encoder.multi_vectors[:-1])])
     tokens = np.concatenate(encoder.multi_vectors).T
@@ -77,50 +54,43 @@ def late_alone(encoder: Remembering, queries: dict[str, str], ids: list[str]) ->
     return run
 
 
-def measure(run: dict[str, Ranking], qrels: list[ir_measures.Qrel]) -> dict[str, float]:
-    # trec_eval breaks ties by its own rule; scores by rank keep the order that was returned.
-    scored = [
-        ir_measures.ScoredDoc(query, scored.id, float(-rank))
-        for query, ranking in run.items()
-        for rank, scored in enumerate(ranking)
-    ]
-    values = ir_measures.calc_aggregate(MEASURES, qrels, scored)
-    return {str(measure): round(values[measure], 4) for measure in MEASURES}
-
-
-def evaluate(folder: Path, encoder: Remembering) -> dict[str, object]:
-    rows = read_lines(folder / "corpus.jsonl")
-    documents = [Document(full_text(row), row["_id"]) for row in rows if full_text(row)]
-    queries = {row["_id"]: row["text"] for row in read_lines(folder / "queries.jsonl")}
-    judgements = [line.split("\t") for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]]
-    qrels = [ir_measures.Qrel(query, document, int(float(grade))) for query, document, grade in judgements]
-    judged = {qrel.query_id for qrel in qrels}
-    queries = {query: text for query, text in queries.items() if query in judged}
-
-    index = HybridIndex.in_memory(encoder=encoder)
-    encoder.multi_vectors = []
-    started = time.perf_counter()
-    report = index.add(documents, progress=True)
-    seconds = time.perf_counter() - started
-    traces = dict(zip(queries, index.rankings(list(queries.values())), strict=True))
-    runs = {stage: {query: trace[stage][:DEPTH] for query, trace in traces.items()} for stage in ("dense", "sparse")}
-    runs["late alone"] = late_alone(encoder, queries, [document.id for document in documents])
-    for stage, name in (("fused", "fused (dense + sparse)"), ("late", "late on the pool"), ("final", "final")):
-        runs[name] = {query: trace[stage][:DEPTH] for query, trace in traces.items()}
-    runs["final by ranks instead"] = joined(traces, "rrf", 2)
-    runs["BM25"] = bm25_run(documents, queries)
-    stages = {name: measure(run, qrels) for name, run in runs.items()}
+def measure(folder: Path, encoder: Remembering, *, report: bool) -> dict[str, object]:
+    collection = read_collection(folder)
+    with tempfile.TemporaryDirectory() as place, HybridIndex.open(Path(place) / "index", encoder=encoder) as index:
+        encoder.multi_vectors = []
+        started = time.perf_counter()
+        added = index.add(collection.documents, progress=True)
+        seconds = time.perf_counter() - started
+        index.compact()
+        late = late_alone(encoder, collection.queries, [document.id for document in collection.documents])
+        evaluation = evaluate(
+            index,
+            collection,
+            runs={"late alone": late},
+            fuse_with=["BM25"],
+            ablations=True,
+            sparsity=report,
+            timed_queries=50 if report else 0,
+        )
+    if report:
+        REPORTS.mkdir(exist_ok=True)
+        for ending in ("md", "svg"):
+            save_evaluation(replace(evaluation, notes=()), REPORTS / f"{folder.name}.{ending}")
+    stages = {
+        system.name: {name: round(value, 4) for name, value in system.scores.mean.items()}
+        for system in evaluation.systems
+    }
     best = max(stages[name]["nDCG@10"] for name in ("dense", "sparse", "late alone"))
     return {
-        "documents": len(documents),
-        "left out": len(rows) - len(documents) + len(report.failed),
-        "truncated": len(report.truncated),
-        "queries": len(queries),
+        "documents": len(collection.documents),
+        "left out": sum(1 for _ in numbered_lines(folder / "corpus.jsonl")) - len(added.added),
+        "truncated": len(added.truncated),
+        "queries": len(collection.queries),
         "indexing seconds": round(seconds, 1),
         "stages": stages,
         # How the default was chosen: nDCG@10 of each way to join the three rankings.
         "final orders": {
-            f"{fusion}, late {weight}": measure(joined(traces, fusion, weight), qrels)["nDCG@10"]
+            f"{fusion}, late {weight}": joined(evaluation, collection.qrels, fusion, weight)
             for fusion in ("min_max", "rrf")
             for weight in (1, 1.5, 2, 2.5, 3, 4)
         },
@@ -128,27 +98,38 @@ def evaluate(folder: Path, encoder: Remembering) -> dict[str, object]:
     }
 
 
-def joined(traces: Mapping[str, Mapping[str, Ranking]], fusion: str, late: float) -> dict[str, Ranking]:
-    """The three rankings of each query joined in one way, late interaction with this weight."""
-    join = {"min_max": min_max_fusion, "rrf": reciprocal_rank_fusion}[fusion]
-    weights = {"dense": 1, "sparse": 1, "late": late}
-    return {
-        query: join({stage: trace[stage] for stage in weights}, weights=weights)[:DEPTH]
-        for query, trace in traces.items()
+def joined(evaluation: Evaluation, qrels: Mapping[str, Mapping[str, int]], fusion: str, late: float) -> float:
+    """nDCG@10 of the three rankings of each query joined in one way, late interaction with this weight."""
+    stages: dict[str, dict[str, Ranking]] = {
+        stage: {query: trace[stage] for query, trace in evaluation.traces.items()} for stage in STAGES
     }
+    run = fuse_runs(stages, fusion=fusion, weights={"late": late})  # type: ignore[arg-type]
+    return round(score(run, qrels, ["nDCG@10"]).mean["nDCG@10"], 4)
 
 
 def main() -> None:
-    data = Path(sys.argv[1])
-    folders = sorted(path for path in (data / "eval").iterdir() if (path / "qrels.tsv").exists())
-    exact = sys.argv[2].split(",") if len(sys.argv) > 2 else [folder.name for folder in folders]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("exact", nargs="?")
+    parser.add_argument("--only")
+    arguments = parser.parse_args()
+    folders = sorted(path for path in (arguments.data / "eval").iterdir() if (path / "qrels.tsv").exists())
+    if arguments.only:
+        folders = [folder for folder in folders if folder.name in arguments.only.split(",")]
+    exact = arguments.exact.split(",") if arguments.exact else [folder.name for folder in folders]
     results: dict[str, object] = {}
+    name = ""
     for precision, chosen in (("int8", folders), ("f32", [folder for folder in folders if folder.name in exact])):
+        if not chosen:
+            continue
         encoder = Remembering(precision=precision)
+        name = encoder.config.name
         for folder in chosen:
-            results[f"{folder.name} {precision}"] = result = evaluate(folder, encoder)
+            result = measure(folder, encoder, report=precision == "int8")
+            results[f"{folder.name} {precision}"] = result
             print(folder.name, precision, json.dumps(result, indent=1), flush=True)
-    machine.write("quality", {"model": encoder.config.name, "plan": str(SearchPlan()), "collections": results})
+    if not arguments.only:
+        machine.write("quality", {"model": name, "plan": str(SearchPlan()), "collections": results})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 import tercet
+from tercet.cli_train import app as train_app
 from tercet.errors import StoreError, TercetError
 
 # Only what every command needs is imported here: `tercet --help` should not wait for an engine and a model.
@@ -51,6 +52,8 @@ app = typer.Typer(
         "[bold]tercet demo[/]"
     ),
 )
+
+app.add_typer(train_app, name="train")
 
 DEFAULT_INDEX = Path("kb")
 
@@ -456,7 +459,7 @@ def evaluate(
                 measures=measures or DEFAULT_MEASURES,
                 baseline=baseline,
                 runs=others,
-                fuse=fuse,
+                fuse_with=["BM25", *others] if fuse else (),
                 ablations=ablations,
                 drop_self_matches=drop_self_matches,
                 timed_queries=timed_queries,

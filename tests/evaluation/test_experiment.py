@@ -120,7 +120,7 @@ def test_runs_from_elsewhere_are_rows_and_are_fused_with_the_final_order(
 ) -> None:
     run = {"q1": [Scored("cat", 3.0), Scored("dog", 1.0)], "q2": [Scored("pear", 2.0)]}
 
-    evaluation = evaluate(index, collection, runs={"theirs": run}, fuse=True)
+    evaluation = evaluate(index, collection, runs={"theirs": run}, fuse_with=["BM25", "theirs"])
 
     assert [system.name for system in evaluation.systems] == [*STAGES, "final + BM25", "final + theirs", "theirs"]
     assert evaluation["theirs"].run == run
@@ -135,7 +135,7 @@ def test_self_matches_are_dropped_from_every_row(toy_encoder: ToyEncoder) -> Non
     index = HybridIndex.in_memory(encoder=toy_encoder)
     index.add(documents)
 
-    evaluation = evaluate(index, collection, drop_self_matches=True, measures=["P@1"], fuse=True, depth=2)
+    evaluation = evaluate(index, collection, drop_self_matches=True, measures=["P@1"], fuse_with=["BM25"], depth=2)
 
     for system in evaluation.systems:
         assert not any(scored.id == query for query, ranking in system.run.items() for scored in ranking)
@@ -170,6 +170,8 @@ def test_without_documents_bm25_reads_those_of_the_index(index: HybridIndex, col
 def test_mistakes_are_named(index: HybridIndex, collection: JudgedCollection) -> None:
     with pytest.raises(ValueError, match="the baseline 'bm25' is not among BM25, dense"):
         evaluate(index, collection, baseline="bm25")
+    with pytest.raises(ValueError, match="no run 'theirs' to fuse with, there are: BM25"):
+        evaluate(index, collection, fuse_with=["theirs"])
     with pytest.raises(ValueError, match="a run is named 'dense'"):
         evaluate(index, collection, runs={"dense": {"q1": [Scored("a", 1)]}})
     with pytest.raises(UnreadableFile, match="theirs: answers none of the 3 judged queries of small"):

@@ -108,7 +108,7 @@ def evaluate(
     measures: Sequence[str] = DEFAULT_MEASURES,
     baseline: str = BM25,
     runs: Mapping[str, Mapping[str, Ranking]] | None = None,
-    fuse: bool = False,
+    fuse_with: Sequence[str] = (),
     bm25: bool = True,
     ablations: bool = False,
     sparsity: bool = True,
@@ -124,7 +124,7 @@ def evaluate(
     measures: ir-measures' names; the first is the one that systems are compared by
     baseline: the name of the row that the others are compared with
     runs: from elsewhere, by name: each becomes a row
-    fuse: a row more for each of those runs, and for BM25: the final order fused with it by scores
+    fuse_with: names of those runs, or "BM25": a row more for each, the final order fused with it by scores
     bm25: measure BM25, over the collection's documents, or else the index's
     ablations: rows for the final order without each stage, and joined in the other way; each is another pass
     sparsity: read every stored vector for the sparsity report and the bytes a passage
@@ -161,10 +161,11 @@ def evaluate(
     if ablations:
         for name, ablated in ablated_plans(plan).items():
             found[name] = passed(_traces(index, queries, ablated, name, progress), FINAL)
-    if fuse:
-        others = {name: found[BM25] for name in [BM25] if bm25} | runs
-        for name, run in others.items():
-            found[f"{FINAL} + {name}"] = cut(fuse_runs({FINAL: found[FINAL], name: run}).items())
+    others = {BM25: found[BM25], **runs} if bm25 else runs
+    for name in fuse_with:
+        if name not in others:
+            raise ValueError(f"there is no run {name!r} to fuse with, there are: {', '.join(others) or 'none'}")
+        found[f"{FINAL} + {name}"] = cut(fuse_runs({FINAL: found[FINAL], name: others[name]}).items())
     for name, run in runs.items():
         if name in found:
             raise ValueError(f"a run is named {name!r}, as one of the stages is; give it another name")

@@ -60,7 +60,8 @@ class SparsityReport:
     document_tokens: rows of the multi-vectors
     dense_bytes, sparse_bytes, late_bytes: a passage's, as the engine keeps them: dense float32, sparse 32 bits and
         float16 for each term, late float16
-    disk_bytes: a passage's, all told: vectors, texts, metadata, the engine's own; None where it has no directory
+    disk_bytes: a passage's, all told: vectors, texts, metadata, and the engine's own, which has a size of its own that
+        weighs on a small index; None where there is no directory
     """
 
     documents: int

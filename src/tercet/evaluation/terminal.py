@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,13 +24,11 @@ def show_evaluation(console: Console, evaluation: Evaluation) -> None:
         plain(f"{evaluation.collection}: {evaluation.queries:,} judged queries, {evaluation.documents:,} documents")
     )
     header, cells = rows(evaluation)
-    grid = Table(box=None, header_style="bold", pad_edge=False)
-    for position, name in enumerate(header):
-        grid.add_column(plain(name), justify="left" if position == 0 else "right", no_wrap=True)
-    for row in cells:
-        # What Markdown makes bold, a difference that is unlikely by chance, is bold here.
-        grid.add_row(*(plain(cell.strip("*"), "bold" if cell.startswith("**") else "") for cell in row))
-    console.print(grid)
+    # In two tables, for a terminal of 80 columns: the figures, then what they cost and how sure they are.
+    figures = 1 + len(evaluation.measures)
+    console.print(_table(header[:figures], [row[:figures] for row in cells]))
+    console.print()
+    console.print(_table(["", *header[figures:]], [[row[0], *row[figures:]] for row in cells]))
     ceiling, main = evaluation.ceiling, evaluation.measures[0]
     console.print(
         plain(
@@ -45,6 +44,16 @@ def show_evaluation(console: Console, evaluation: Evaluation) -> None:
         console.print(plain(f"note: {note}", "yellow"))
     if (more := len(evaluation.notes) - _NOTES) > 0:
         console.print(plain(f"note: and {more:,} more", "yellow"))
+
+
+def _table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for position, name in enumerate(header):
+        grid.add_column(plain(name), justify="left" if position == 0 else "right", no_wrap=True)
+    for row in cells:
+        # What Markdown makes bold, a difference that is unlikely by chance, is bold here.
+        grid.add_row(*(plain(cell.strip("*"), "bold" if cell.startswith("**") else "") for cell in row))
+    return grid
 
 
 def show_comparison(console: Console, comparison: Comparison[Any]) -> None:
@@ -80,7 +89,7 @@ def _show_change(console: Console, change: QueryChange[Any]) -> None:
             Padding(plain(f"{moved.id} (grade {moved.grade}): {_rank(moved.rank_a)} → {_rank(moved.rank_b)}"), (0, 3))
         )
     if change.explanation is not None:
-        console.print(Padding(plain(change.explanation, "dim"), (0, 0, 0, 6)))
+        console.print(Padding(plain(change.explanation, "dim"), (0, 0, 0, 3)))
 
 
 def _rank(rank: int | None) -> str:
