@@ -1,5 +1,6 @@
 """What a tracer sees: LlamaIndex's own events, and below them a span with events for each step of the query."""
 
+import asyncio
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -110,6 +111,17 @@ async def test_each_step_is_a_span_below_the_retrieval(
     assert {span.parent_id for span in below} == {inner.id_}
     assert spans.open_spans == {}
     assert [event.span_id for event in recorder.of(ReRankEndEvent)] == [below[-1].id_]
+
+
+async def test_questions_side_by_side_keep_their_spans_apart(filled: HybridIndex, spans: Spans) -> None:
+    await asyncio.gather(*(ask(filled, "awaited") for _ in range(5)))
+
+    below: dict[str | None, list[str]] = {}
+    for span in spans.opened:
+        below.setdefault(span.parent_id, []).append(span.id_.rsplit("-", 5)[0])
+    steps = [f"TercetRetriever.{step}" for step in ("encode", "prefetch", "fuse", "rerank")]
+    assert below.pop(None) == ["TercetRetriever.aretrieve"] * 5
+    assert sorted(below.values()) == [["TercetRetriever._aretrieve"]] * 5 + [steps] * 5
 
 
 async def test_a_step_that_fails_is_told_and_its_span_dropped(

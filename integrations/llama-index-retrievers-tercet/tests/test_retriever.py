@@ -136,6 +136,14 @@ def listening(memory_index: HybridIndex) -> Listening:
     return index
 
 
+async def test_awaited_texts_to_embed_are_used_as_well(filled: HybridIndex) -> None:
+    bundle = QueryBundle("lunch?", custom_embedding_strs=["Lost keys are reported.", "The security desk."])
+    retriever = TercetRetriever(filled, plan=SearchPlan(k=2, stages=("dense",)))
+
+    assert ids(await retriever.aretrieve(bundle)) == ids(retriever.retrieve(bundle))
+    assert ids(await retriever.aretrieve(bundle))[0] == "lost"
+
+
 def test_the_mean_of_texts_to_embed_is_the_dense_vector(listening: Listening, encoder: Encoder) -> None:
     bundle = QueryBundle("lunch?", custom_embedding_strs=["Soup is served.", "Lunch is at noon."])
     TercetRetriever(listening).retrieve(bundle)
@@ -226,6 +234,12 @@ def test_what_can_never_work_is_refused_when_it_is_made(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         TercetRetriever(memory_index, **options)
+
+
+@pytest.mark.parametrize("kind", [TercetRetriever, TercetVectorStore])
+def test_what_is_no_index_is_refused(encoder: Encoder, kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"HybridIndex is needed, got a MiniEncoder"):
+        kind(encoder)
 
 
 def test_an_unknown_option_is_refused(memory_index: HybridIndex) -> None:

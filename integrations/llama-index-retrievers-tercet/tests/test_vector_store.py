@@ -185,7 +185,7 @@ BAD_NODES = {
             text="x",
             relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="a", metadata={"made": object()})},
         ),
-        "relationships",
+        "as JSON",
     ),
 }
 

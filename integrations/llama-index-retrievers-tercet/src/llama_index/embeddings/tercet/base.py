@@ -11,7 +11,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 from numpy.typing import NDArray
 
-from llama_index.retrievers.tercet.encoding import given_or_shipped
+from llama_index.retrievers.tercet.given import given_or_shipped
 from tercet.encoders.base import Encoder
 
 

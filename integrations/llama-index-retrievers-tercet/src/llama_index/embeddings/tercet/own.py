@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from llama_index.retrievers.tercet.encoding import given_or_shipped
+from llama_index.retrievers.tercet.given import given_or_shipped
 from tercet.encoders.base import Encoder
 from tercet.encoders.own_dense import OwnDense
 

@@ -11,7 +11,7 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
-from llama_index.retrievers.tercet.encoding import given_or_shipped
+from llama_index.retrievers.tercet.given import given_or_shipped
 from tercet.encoders.base import Encoder
 from tercet.reranking import late_interaction_scores
 

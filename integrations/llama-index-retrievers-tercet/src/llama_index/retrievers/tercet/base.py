@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from llama_index.retrievers.tercet.events import StageEvents
 from llama_index.retrievers.tercet.filters import AnyFilters, Where, check_filters, where_of
+from llama_index.retrievers.tercet.given import open_index
 from llama_index.retrievers.tercet.nodes import explained
 from llama_index.retrievers.tercet.plans import plan_for
 from tercet import HybridIndex, SearchPlan
@@ -75,7 +76,7 @@ class TercetRetriever(BaseRetriever):
         if filters is not None:
             check_filters(filters)
         super().__init__(callback_manager=callback_manager, object_map=object_map, objects=objects, verbose=verbose)
-        self._index = index if tenant is None else index.for_tenant(tenant, key=tenant_key)
+        self._index = open_index(index) if tenant is None else open_index(index).for_tenant(tenant, key=tenant_key)
         self._plan = plan_for(similarity_top_k, plan or self._index.plan)
         self._filters = filters
         self._use_bundle_embedding = use_bundle_embedding
@@ -103,9 +104,9 @@ class TercetRetriever(BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = await self._index.asearch(
             query_bundle.query_str,
-            where=await asyncio.to_thread(self._where),
+            where=None if self._filters is None else await asyncio.to_thread(self._where),
             plan=self._plan,
-            dense=await asyncio.to_thread(self._dense, query_bundle),
+            dense=await self._adense(query_bundle),
             observer=self._observer(query_bundle),
         )
         return [explained(hit) for hit in hits]
@@ -122,6 +123,11 @@ class TercetRetriever(BaseRetriever):
         embeddings = self._index.encoder.encode_queries(query_bundle.custom_embedding_strs)
         mean: NDArray[np.float32] = np.mean([embedding.dense for embedding in embeddings], axis=0)
         return mean
+
+    async def _adense(self, query_bundle: QueryBundle) -> NDArray[Any] | None:
+        if not query_bundle.custom_embedding_strs:  # nothing to encode: no thread to wait for
+            return self._dense(query_bundle)
+        return await asyncio.to_thread(self._dense, query_bundle)
 
     def _observer(self, query_bundle: QueryBundle) -> StageEvents:
         return StageEvents(

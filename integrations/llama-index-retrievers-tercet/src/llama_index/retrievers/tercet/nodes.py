@@ -55,7 +55,7 @@ def document_of(node: BaseNode) -> Document:
     try:
         fields = node.to_dict(mode="json", exclude=_ELSEWHERE, exclude_defaults=True)
     except ValueError as error:
-        raise InvalidDocument(f"node {node.node_id!r} has relationships that are not JSON: {error}") from error
+        raise InvalidDocument(f"node {node.node_id!r} cannot be written as JSON: {error}") from error
     kept = {key: value for key, value in fields.items() if key not in _ELSEWHERE}
     if isinstance(resource := kept.pop("text_resource", None), Mapping):
         rest = {key: value for key, value in resource.items() if key not in ("text", "embeddings") and value}

@@ -7,7 +7,7 @@ import asyncio
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 
-from llama_index.retrievers.tercet.encoding import given_or_shipped
+from llama_index.retrievers.tercet.given import given_or_shipped
 from tercet.encoders.base import Encoder
 from tercet.types import SparseVector
 

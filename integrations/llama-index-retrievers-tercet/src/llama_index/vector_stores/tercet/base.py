@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from llama_index.retrievers.tercet.events import StageEvents
 from llama_index.retrievers.tercet.filters import AnyFilters, Where, where_of
+from llama_index.retrievers.tercet.given import open_index
 from llama_index.retrievers.tercet.nodes import SOURCE_ID, document_of, node_of
 from llama_index.retrievers.tercet.plans import plan_for
 from llama_index.vector_stores.tercet.diversity import most_diverse
@@ -84,7 +85,7 @@ class TercetVectorStore(BasePydanticVectorStore):
             itself, which is right where it also made those of the nodes
         """
         super().__init__(stores_text=True, is_embedding_query=is_embedding_query)
-        self._index = index
+        self._index = open_index(index)
 
     @classmethod
     def class_name(cls) -> str:
