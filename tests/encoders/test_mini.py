@@ -1,17 +1,20 @@
 """The runtime against torch on the same seeded weights, and the shipped model on real words."""
 
 import itertools
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
 from transformers import BertModel
 
+from tercet.checkpoint import Precision
 from tercet.encoders.mini import WINDOW, MiniEncoder, length_sorted_batches
 from tercet.errors import CheckpointError
 from tercet.models.heads import dense_head
@@ -210,3 +213,63 @@ class TestCheckpoints:
 
         with pytest.raises(CheckpointError, match="format 2, this version of tercet reads format 1"):
             MiniEncoder(folder)
+
+
+class TestOrigins:
+    @pytest.mark.parametrize("precision", ["int8", "f32"])
+    @pytest.mark.parametrize("text", [*TEXTS, "...", ""])
+    def test_each_row_has_its_token_and_each_token_its_characters(
+        self, tiny_checkpoint: Path, precision: Precision, text: str
+    ) -> None:
+        encoder = MiniEncoder(tiny_checkpoint, precision=precision)
+        embedding, tokens = next(encoder.encode_documents([text])), encoder.document_tokens(text)
+
+        assert len(tokens.late) == len(embedding.multi_vector.vectors)
+        for token in tokens.sparse:
+            assert text[token.start : token.end].lower() == token.text.removeprefix("##")
+        if text.strip(".") == "":
+            assert [token.text for token in tokens.late] == ["[CLS]"]
+
+    @pytest.mark.parametrize("precision", ["int8", "f32"])
+    @pytest.mark.parametrize("text", ["The cat, the dog: heart attack!", "keys " * 80])
+    def test_the_origin_of_a_term_is_the_word_without_which_its_weight_falls(
+        self, tiny_checkpoint: Path, precision: Precision, text: str
+    ) -> None:
+        encoder = MiniEncoder(tiny_checkpoint, precision=precision)
+        [(ids, _)] = encoder._tokenize([text], encoder.config.max_document_tokens)
+        n_words = len(ids) - 2
+        # By brute force: the sparse logits of each word alone. The trunk still reads the whole text.
+        inputs = {
+            "input_ids": np.tile(ids, (n_words, 1)),
+            "attention_mask": np.ones((n_words, len(ids)), np.int32),
+            "word_mask": np.eye(n_words, len(ids), 1, dtype=np.int32),
+        }
+        [alone] = encoder._session.run(["sparse"], inputs)
+
+        origins = encoder.document_origins(text)
+        assert set(origins) == set(next(encoder.encode_documents([text])).sparse.indices.tolist())
+        for term, position in origins.items():
+            logits = alone[:, encoder._terms.tolist().index(term)]
+            assert logits[position] == pytest.approx(logits.max(), abs=1e-5)
+
+    def test_a_prompt_stands_for_no_characters(self, tiny_checkpoint: Path, tmp_path: Path) -> None:
+        copied = shutil.copytree(tiny_checkpoint, tmp_path / "prompted")
+        config = json.loads((copied / "tercet.json").read_text())
+        (copied / "tercet.json").write_text(json.dumps({**config, "query_prompt": "query: "}))
+        tokens = MiniEncoder(copied).query_tokens(" heart attack").sparse
+
+        assert [(token.text, token.special) for token in tokens][-3:] == [
+            (":", True),
+            ("heart", False),
+            ("attack", False),
+        ]
+        assert (tokens[-2].start, tokens[-2].end) == (1, 6)
+
+    def test_a_graph_of_before_says_what_to_do(self, tiny_checkpoint: Path, tmp_path: Path) -> None:
+        copied = shutil.copytree(tiny_checkpoint, tmp_path / "old")
+        model = onnx.load(copied / "graph.int8.onnx", load_external_data=False)
+        del model.graph.output[3:]
+        (copied / "graph.int8.onnx").write_bytes(model.SerializeToString())
+
+        with pytest.raises(CheckpointError, match="write_graphs"):
+            MiniEncoder(copied).document_origins("heart attack")

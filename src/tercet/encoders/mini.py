@@ -125,21 +125,24 @@ class MiniEncoder:
         """Every token that the trunk reads, with its characters in `text`: the same cut as `_tokenize`."""
         whole = prompt + text
         encoding = self._tokenizer.encode(whole.strip()[: limit * CHARACTERS_PER_TOKEN])
-        before = len(prompt) - (len(whole) - len(whole.lstrip()))
-        tokens = []
-        for token, index, (start, end), word in zip(
-            encoding.tokens, encoding.ids, encoding.offsets, encoding.word_ids, strict=True
-        ):
-            if word is None or start < before:  # the tokenizer's own or the prompt's
-                tokens.append(Token(token, index, 0, 0, -1))
-            else:
-                tokens.append(Token(token, index, start - before, end - before, word))
+        words = [-1 if word is None else word for word in encoding.word_ids]
+        starts, ends = zip(*encoding.offsets, strict=True)
+        tokens = list(map(Token, encoding.tokens, encoding.ids, starts, ends, words))
+        if before := len(prompt) - (len(whole) - len(whole.lstrip())):
+            tokens = [
+                token._replace(start=token.start - before, end=token.end - before)
+                if not token.special and token.start >= before
+                else token._replace(start=0, end=0, word=-1)
+                for token in tokens
+            ]
         return [*tokens[: limit - 1], tokens[-1]] if len(tokens) > limit else tokens
 
     def _read(self, tokens: Sequence[Token], skipped: NDArray[np.int64]) -> TextTokens:
         specials, left_out = set(self._specials.tolist()), set(skipped.tolist())
-        late = tuple(token for token in tokens if token.token_id not in left_out)
-        return TextTokens(tuple(token for token in tokens if token.token_id not in specials), late or (tokens[0],))
+        late = [token for token in tokens if token.token_id not in left_out]
+        return TextTokens(
+            tuple([token for token in tokens if token.token_id not in specials]), tuple(late or tokens[:1])
+        )
 
     def _origins(self, text: str, limit: int) -> Mapping[int, int]:
         [(ids, _)] = self._tokenize([text], limit)
@@ -149,13 +152,12 @@ class MiniEncoder:
             return {}
         attention_mask = np.ones_like(input_ids, np.int32)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask * is_word}
-        try:
-            sparse, words, own = self._session.run(["sparse", "words", "own"], inputs)
-        except ValueError as error:
+        if not {"words", "own"} <= {output.name for output in self._session.get_outputs()}:
             raise CheckpointError(
-                f"the graph of {self.config.name!r} is of a version that tells no origins ({error}); "
+                f"the graph in {self.checkpoint.folder} was written by a version of tercet that told no origins; "
                 f"tercet.models.graph.write_graphs(folder) writes it anew"
-            ) from error
+            )
+        sparse, words, own = self._session.run(["sparse", "words", "own"], inputs)
         kept = is_word[0]
         words, own, ids_of_words = words[0, kept], own[0, kept], input_ids[0, kept]
         terms = self._terms[np.flatnonzero(sparse[0] > 0)]
