@@ -29,6 +29,9 @@ from tercet.errors import CheckpointError
 FORMAT = 1
 #: Vocabulary terms of one tile of the decoder: tokens × 2048 logits exist at one time, instead of tokens × 30,522.
 TILE_TERMS = 2048
+#: The tensor (vocabulary,) that a checkpoint has where its queries are weighed by a table instead of the model; 0 at
+#: what no query may hold. The graph does not know it.
+QUERY_WEIGHTS = "sparse.query_weights"
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "tercet.json", "model.safetensors", "tokenizer.json"
 
 Precision: TypeAlias = Literal["int8", "f32"]

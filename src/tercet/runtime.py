@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from tercet.checkpoint import TILE_TERMS, ModelConfig, Precision, Weights, dequantize_rows, quantize_rows
+from tercet.checkpoint import QUERY_WEIGHTS, TILE_TERMS, ModelConfig, Precision, Weights, dequantize_rows, quantize_rows
 from tercet.errors import CheckpointError
 
 
@@ -20,7 +20,7 @@ def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision)
     ready: dict[str, NDArray[Any]] = {"sparse.columns": columns}
     for name, tensor in weights.items():
         layer, _, kind = name.rpartition(".")
-        if name == "sparse.terms" or kind == "smooth":
+        if name in ("sparse.terms", QUERY_WEIGHTS) or kind == "smooth":
             continue
         if precision == "int8" and f"{layer}.smooth" in weights and kind == "weight":
             smooth = weights[f"{layer}.smooth"]

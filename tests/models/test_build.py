@@ -9,7 +9,7 @@ from tercet import HybridIndex
 from tercet.encoders.mini import MiniEncoder
 from tercet.errors import CheckpointError
 from tercet.models import build
-from tercet.models.distill import DistillationPlan, LateDistillationPlan
+from tercet.training.distill import DistillationPlan, LateDistillationPlan
 from tests import tiny
 from tests.models.test_pairs import write_data
 

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from tercet.models.distill import (
+from tercet.models.heads import LateHead, SparseHead
+from tercet.models.states import TokenStates
+from tercet.models.teacher import TopTerms
+from tercet.training.distill import (
     DistillationPlan,
     PairIndex,
     Side,
-    TopTerms,
     batches,
-    late_similarities,
     train_sparse_head,
     without_specials,
 )
-from tercet.models.heads import LateHead, SparseHead
-from tercet.models.states import TokenStates
 
 VOCABULARY, HIDDEN, SYNONYMS = 60, 16, 12
 
@@ -97,13 +96,6 @@ def test_too_few_documents_for_a_batch_are_an_error() -> None:
 
     with pytest.raises(ValueError, match="at least 20 documents, got 2"):
         next(batches([PairIndex(n, n % 2, "a") for n in range(50)], states, 10, seed=0))
-
-
-def test_late_similarity_is_the_mean_of_the_best() -> None:
-    queries = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    documents = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-
-    assert torch.allclose(late_similarities(queries, [2, 1], documents, [1, 1]), torch.tensor([[0.5, 0.7], [1.0, 0.6]]))
 
 
 def test_states_survive_a_file(tmp_path: Path) -> None:

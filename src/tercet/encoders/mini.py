@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.checkpoint import Checkpoint, Precision, default_checkpoint
+from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint, Precision, default_checkpoint
 from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.processors import available_cores
@@ -57,6 +58,8 @@ class MiniEncoder:
         self._tokenizer = opened.tokenizer()
         weights = opened.weights()
         self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
+        # Where training has put one (tercet.training.pooling.InferenceFreeQueries), a query's words weigh what it says.
+        self._query_weights = weights.get(QUERY_WEIGHTS)
         # For origins alone: one row of the decoder for each vocabulary index, as int8 with a scale.
         self._decoder = weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]
         self._session = make_session(opened.graph(precision), runtime_weights(weights, opened.config, precision))
@@ -77,7 +80,12 @@ class MiniEncoder:
         if not query.strip():
             raise ValueError("the query is empty; ask for at least one word")
         tokens = self._tokenize([self.config.query_prompt + query], self.config.max_query_tokens)
-        return self._run(tokens, self._specials)[0]
+        embedding = self._run(tokens, self._specials)[0]
+        if self._query_weights is None:
+            return embedding
+        words = np.unique(tokens[0][0])
+        words = words[self._query_weights[words] > 0]
+        return replace(embedding, sparse=SparseVector(words.astype(np.int64), self._query_weights[words]))
 
     def encode_queries(self, queries: Sequence[str]) -> list[Embedding]:
         if len(queries) == 1:
@@ -116,6 +124,10 @@ class MiniEncoder:
         return self._read(self._tokens(self.config.document_prompt, document, limit), self._skipped)
 
     def query_origins(self, query: str) -> Mapping[int, int]:
+        if self._query_weights is not None:
+            weights, tokens = self._query_weights, self.query_tokens(query).sparse
+            positions = reversed(list(enumerate(tokens)))
+            return {token.token_id: word for word, token in positions if weights[token.token_id] > 0}
         return self._origins(self.config.query_prompt + query, self.config.max_query_tokens)
 
     def document_origins(self, document: str) -> Mapping[int, int]:
@@ -144,31 +156,62 @@ class MiniEncoder:
             tuple([token for token in tokens if token.token_id not in specials]), tuple(late or tokens[:1])
         )
 
+    def query_activations(self, query: str, *, k: int = 8) -> list[tuple[Token, list[tuple[str, float]]]]:
+        """Each word of a query with the terms that it alone would bring in, strongest first: before the max pooling."""
+        _, _, word_logits = self._before_pooling(self.config.query_prompt + query, self.config.max_query_tokens)
+        weights = np.log1p(np.maximum(word_logits(self._terms) + self.checkpoint.weights()["sparse.bias"], 0))
+        best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
+        found = []
+        for token, row, columns in zip(self.query_tokens(query).sparse, weights, best, strict=True):
+            pairs = zip(self.terms(self._terms[columns]), row[columns].tolist(), strict=True)
+            found.append((token, [(term, weight) for term, weight in pairs if weight > 0]))
+        return found
+
+    def static_neighbours(self, token_id: int, *, k: int = 8) -> list[tuple[str, float]]:
+        """The terms whose embeddings, before any context, have the greatest cosine with a token's own."""
+        weights = self.checkpoint.weights()
+        rows = weights["embeddings.word"].astype(np.float32)  # one scale a row, which a cosine does not see
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        cosines = rows @ rows[token_id]
+        cosines[token_id] = -1
+        best = np.argsort(-cosines, kind="stable")[:k]
+        return list(zip(self.terms(best), cosines[best].tolist(), strict=True))
+
     def _origins(self, text: str, limit: int) -> Mapping[int, int]:
-        [(ids, _)] = self._tokenize([text], limit)
-        input_ids = np.array([ids], np.int64)
-        is_word = ~np.isin(input_ids, self._specials)
-        if not is_word.any():
+        word_ids, sparse, word_logits = self._before_pooling(text, limit)
+        if not word_ids:
             return {}
-        attention_mask = np.ones_like(input_ids, np.int32)
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask * is_word}
+        terms = self._terms[np.flatnonzero(sparse > 0)]
+        return dict(zip(terms.tolist(), word_logits(terms).argmax(axis=0).tolist(), strict=True))
+
+    def _before_pooling(
+        self, text: str, limit: int
+    ) -> tuple[list[int], NDArray[np.float32], Callable[[NDArray[np.int64]], NDArray[np.float32]]]:
+        """The ids of a text's words, its pooled logits (sparse_terms,), and what gives (n_words, n_terms) for terms."""
         if not {"words", "own"} <= {output.name for output in self._session.get_outputs()}:
             raise CheckpointError(
                 f"the graph in {self.checkpoint.folder} was written by a version of tercet that told no origins; "
                 f"tercet.models.graph.write_graphs(folder) writes it anew"
             )
+        [(ids, _)] = self._tokenize([text], limit)
+        input_ids = np.array([ids], np.int64)
+        is_word = ~np.isin(input_ids, self._specials)
+        attention_mask = np.ones_like(input_ids, np.int32)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask * is_word}
         sparse, words, own = self._session.run(["sparse", "words", "own"], inputs)
         kept = is_word[0]
-        words, own, ids_of_words = words[0, kept], own[0, kept], input_ids[0, kept]
-        terms = self._terms[np.flatnonzero(sparse[0] > 0)]
+        words, own, word_ids = self._as_the_graph_rounds(words[0, kept]), own[0, kept], input_ids[0, kept].tolist()
         rows, scales = self._decoder
-        # (n_words, n_terms): the logits before the maximum, of the terms that are in the sparse vector.
-        logits = self._as_the_graph_rounds(words) @ (rows[terms].astype(np.float32) * scales[terms][:, None]).T
-        columns = {term: column for column, term in enumerate(terms.tolist())}
-        for word, index in enumerate(ids_of_words.tolist()):
-            if (column := columns.get(index)) is not None:
-                logits[word, column] = max(logits[word, column], own[word])
-        return dict(zip(terms.tolist(), logits.argmax(axis=0).tolist(), strict=True))
+
+        def word_logits(terms: NDArray[np.int64]) -> NDArray[np.float32]:
+            logits: NDArray[np.float32] = words @ (rows[terms].astype(np.float32) * scales[terms][:, None]).T
+            columns = {term: column for column, term in enumerate(terms.tolist())}
+            for word, index in enumerate(word_ids):
+                if (column := columns.get(index)) is not None:
+                    logits[word, column] = max(logits[word, column], own[word])
+            return logits
+
+        return word_ids, sparse[0], word_logits
 
     def _as_the_graph_rounds(self, words: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.precision != "int8":

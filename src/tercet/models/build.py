@@ -28,26 +28,24 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from tercet.errors import CheckpointError
-from tercet.models.distill import (
+from tercet.models.export import write_checkpoint
+from tercet.models.heads import LateHead, SparseHead
+from tercet.models.pairs import Pair, read_pairs
+from tercet.models.states import Forward, TokenStates, compute_states, inverse_document_frequency
+from tercet.models.teacher import TopTerms, teacher_terms
+from tercet.training.distill import (
     DistillationPlan,
     LateDistillationPlan,
     PairIndex,
     Side,
-    TopTerms,
     train_late_head,
     train_sparse_head,
 )
-from tercet.models.export import write_checkpoint
-from tercet.models.heads import LateHead, SparseHead
-from tercet.models.pairs import Pair, read_pairs
-from tercet.models.states import Forward, TokenStates, compute_states
-from tercet.models.teacher import teacher_terms
 
 logger = logging.getLogger(__name__)
 
@@ -103,18 +101,6 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
         card=(files("tercet.models") / "card.md").read_text(encoding="utf-8"),
     )
     logger.info("wrote %s", out)
-
-
-def inverse_document_frequency(documents: TokenStates, vocabulary_size: int) -> Tensor:
-    """How rare each token is among the documents: 1 for one that never occurs, about 0 for one in all.
-
-    returns: (vocabulary,)
-    """
-    frequency: NDArray[np.float64] = np.zeros(vocabulary_size)
-    for document in range(len(documents)):
-        frequency[np.unique(documents.token_ids[documents.rows(document)])] += 1
-    rarity = np.log((len(documents) + 1) / (frequency + 0.5))
-    return torch.from_numpy(rarity / rarity.max()).float()
 
 
 def _used(pairs: Sequence[Pair], plan: BuildPlan) -> list[Pair]:

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from tercet.checkpoint import (
     CONFIG_FILE,
+    QUERY_WEIGHTS,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Checkpoint,
@@ -93,6 +94,7 @@ def write_model(
     late: LateHead,
     calibration: Sequence[str],
     card: str,
+    query_weights: NDArray[np.float32] | None = None,
     kept: Mapping[str, NDArray[Any]] | None = None,
 ) -> Checkpoint:
     """Write a checkpoint folder from its parts.
@@ -100,6 +102,7 @@ def write_model(
     config: of the trunk, with limits and prompts; sizes of the heads, ranges and hashes are filled in
     tokenizer: a tokenizer.json
     trunk: as `trunk_tensors` names them
+    query_weights: (vocabulary,) where queries are weighed by a table instead of the model
     kept: tensors of an earlier checkpoint that were not trained. Rounding them again would move them a little.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,9 @@ def write_model(
     opened = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     terms = expressible_terms(opened)
     tensors = {**trunk, **head_tensors(sparse, late, terms), **(kept or {})}
+    if query_weights is not None:
+        tensors[QUERY_WEIGHTS] = np.zeros_like(query_weights)
+        tensors[QUERY_WEIGHTS][terms] = query_weights[terms]
     save_file(tensors, folder / WEIGHTS_FILE)
     config = dataclasses.replace(
         config,

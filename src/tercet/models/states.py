@@ -101,3 +101,15 @@ def compute_states(forward: Forward, tokenizer: Tokenizer, texts: Sequence[str],
     for text, (rows, _) in enumerate(complete):
         states_flat[offsets[text] : offsets[text + 1]] = rows
     return TokenStates(states_flat, np.concatenate([ids for _, ids in complete]), offsets)
+
+
+def inverse_document_frequency(documents: TokenStates, vocabulary_size: int) -> Tensor:
+    """How rare each token is among the documents: 1 for one that never occurs, about 0 for one in all.
+
+    returns: (vocabulary,)
+    """
+    frequency: NDArray[np.float64] = np.zeros(vocabulary_size)
+    for document in range(len(documents)):
+        frequency[np.unique(documents.token_ids[documents.rows(document)])] += 1
+    rarity = np.log((len(documents) + 1) / (frequency + 0.5))
+    return torch.from_numpy(rarity / rarity.max()).float()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import Tensor
 
-from tercet.models.distill import TopTerms
 from tercet.models.heads import MaxOverTokens
 from tercet.models.states import token_batches
 
@@ -19,6 +21,25 @@ logger = logging.getLogger(__name__)
 
 #: Terms kept of each vector; the small SPLADE gives about a hundred.
 KEPT_TERMS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class TopTerms:
+    """A teacher's vectors, cut to their strongest terms.
+
+    indices, weights: (n_texts, n_terms)
+    """
+
+    indices: NDArray[np.int32]
+    weights: NDArray[np.float16]
+
+    def dense(self, texts: Sequence[int], vocabulary_size: int) -> Tensor:
+        """returns: (batch, vocabulary)"""
+        rows = torch.zeros(len(texts), vocabulary_size)
+        chosen = np.asarray(texts)
+        return rows.scatter_(
+            1, torch.from_numpy(self.indices[chosen]).long(), torch.from_numpy(self.weights[chosen]).float()
+        )
 
 
 @torch.inference_mode()

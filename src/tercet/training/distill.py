@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from tercet.models.heads import LateHead, SparseHead, dense_head
 from tercet.models.states import TokenStates
+from tercet.models.teacher import TopTerms
+from tercet.training.losses import info_nce, kl_divergence
+from tercet.training.regularizers import LambdaController, flops, mean_terms
+from tercet.training.scores import late_scores
 
 logger = logging.getLogger(__name__)
 
@@ -46,25 +49,6 @@ class LateDistillationPlan:
     learning_rate: float = 2e-3
     temperature: float = 0.05
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TopTerms:
-    """A teacher's vectors, cut to their strongest terms.
-
-    indices, weights: (n_texts, n_terms)
-    """
-
-    indices: NDArray[np.int32]
-    weights: NDArray[np.float16]
-
-    def dense(self, texts: Sequence[int], vocabulary_size: int) -> Tensor:
-        """returns: (batch, vocabulary)"""
-        rows = torch.zeros(len(texts), vocabulary_size)
-        chosen = np.asarray(texts)
-        return rows.scatter_(
-            1, torch.from_numpy(self.indices[chosen]).long(), torch.from_numpy(self.weights[chosen]).float()
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +111,6 @@ def batches(pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed:
             yield drawn[start : start + size]
 
 
-def late_similarities(
-    queries: Tensor, query_lengths: Sequence[int], documents: Tensor, lengths: Sequence[int]
-) -> Tensor:
-    """Mean over query tokens of the best document token, all pairs of a batch.
-
-    queries: (n_tokens of all queries, dim); documents: (n_tokens of all documents, dim)
-    returns: (batch, batch)
-    """
-    similarities = queries @ documents.T
-    best = torch.stack([part.amax(dim=1) for part in similarities.split(list(lengths), dim=1)], dim=1)
-    return torch.stack([part.mean(dim=0) for part in best.split(list(query_lengths))])
-
-
 def train_sparse_head(
     head: SparseHead, late: LateHead, queries: Side, documents: Side, pairs: Sequence[PairIndex], plan: DistillationPlan
 ) -> SparseHead:
@@ -166,7 +137,10 @@ def train_sparse_head(
         optimizer, lambda step: min(1.0, (step + 1) / 50) * max(0.02, 1 - step / plan.steps)
     )
     vocabulary_size = len(head.bias)
-    lambdas = {"document": 1e-4, "query": 1e-4}
+    lambdas = {
+        "document": LambdaController(target=plan.target_document_terms),
+        "query": LambdaController(target=plan.target_query_terms),
+    }
     started = time.monotonic()
     for step, batch in zip(
         range(plan.steps), batches(pairs, documents.states, plan.batch_size, plan.seed), strict=False
@@ -178,41 +152,33 @@ def train_sparse_head(
             query_teacher = queries.teacher.dense(query_texts, vocabulary_size)
             document_teacher = documents.teacher.dense(document_texts, vocabulary_size)
             dense = dense_head(query_states[0], query_states[2]) @ dense_head(document_states[0], document_states[2]).T
-            late_scores = late_similarities(
-                late(query_states[0]), query_states[2], late(document_states[0]), document_states[2]
-            )
-            teacher = (20 * dense + 30 * late_scores + query_teacher @ document_teacher.T) / 2
+            maxsim = late_scores(late(query_states[0]), query_states[2], late(document_states[0]), document_states[2])
+            maxsim = maxsim / torch.tensor(query_states[2])[:, None]
+            teacher = (20 * dense + 30 * maxsim + query_teacher @ document_teacher.T) / 2
         query_vectors = head(*without_specials(*query_states))
         document_vectors = head(*without_specials(*document_states))
         scores = query_vectors @ document_vectors.T
-        divergence = F.kl_div(scores.log_softmax(1), teacher.log_softmax(1), log_target=True, reduction="batchmean")
-        contrast = F.cross_entropy(scores, torch.arange(len(batch)))
+        divergence, contrast = kl_divergence(scores, teacher), info_nce(scores)
         distance = (query_vectors - query_teacher).square().sum(1).mean()
         distance = distance + (document_vectors - document_teacher).square().sum(1).mean()
-        flops = {"query": query_vectors.mean(0).square().sum(), "document": document_vectors.mean(0).square().sum()}
         imitation = plan.imitation[step > plan.steps // 2]
         loss = divergence + contrast + imitation * distance
-        loss = loss + lambdas["query"] * flops["query"] + lambdas["document"] * flops["document"]
+        weights = {side: controller.value for side, controller in lambdas.items()}
+        loss = loss + weights["query"] * flops(query_vectors) + weights["document"] * flops(document_vectors)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        terms = {
-            "query": float((query_vectors > 0).sum(1).float().mean()),
-            "document": float((document_vectors > 0).sum(1).float().mean()),
-        }
-        targets = {"query": plan.target_query_terms, "document": plan.target_document_terms}
-        for side, target in targets.items():
-            # A λ that grows with the overshoot reaches its target in some hundred steps and then stays.
-            ratio = min(2.0, max(0.5, terms[side] / target))
-            lambdas[side] = min(1.0, max(1e-5, lambdas[side] * ratio**0.05))
+        terms = {"query": mean_terms(query_vectors), "document": mean_terms(document_vectors)}
+        for side, controller in lambdas.items():
+            controller.update(terms[side])
         if step % 50 == 0:
             logger.info(
                 "step %d of %d: loss %.3f, kl %.3f, cross-entropy %.3f, distance %.1f, terms %.0f · %.0f, "
                 "λ %.4f · %.4f, %.0f s",
                 step, plan.steps, loss.item(), divergence.item(), contrast.item(), distance.item(),
-                terms["query"], terms["document"], lambdas["query"], lambdas["document"], time.monotonic() - started,
+                terms["query"], terms["document"], weights["query"], weights["document"], time.monotonic() - started,
             )  # fmt: skip
     return head
 
@@ -237,14 +203,10 @@ def train_late_head(
         document_states = documents.batch([pair.document for pair in batch])[0]
         wide = F.normalize(query_states, dim=-1) @ F.normalize(document_states, dim=-1).T
         narrow = head(query_states) @ head(document_states).T
-        loss = F.kl_div(
-            (narrow / plan.temperature).log_softmax(1),
-            (wide / plan.temperature).log_softmax(1),
-            log_target=True,
-            reduction="batchmean",
-        )
+        # Divided by T², for its learning rate was chosen without.
+        loss = kl_divergence(narrow, wide, temperature=plan.temperature) / plan.temperature**2
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
         if step % 100 == 0:

@@ -15,12 +15,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tercet.checkpoint import Checkpoint
+from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint
 from tercet.errors import CheckpointError
 from tercet.models.export import Tensors, expressible_terms, punctuation, trunk_tensors, write_model
 from tercet.models.heads import LateHead, SparseHead
 from tercet.models.load import NEVER, LoadedModel, load_model
-from tercet.models.states import TokenStates, compute_states, token_batches
+from tercet.models.states import TokenStates, compute_states, inverse_document_frequency, token_batches
 from tercet.training.plan import Head
 from tercet.training.pooling import InferenceFreeQueries, Pooling, sparse_vectors
 from tercet.training.scores import late_scores, padded
@@ -98,7 +98,8 @@ class ThreeHeads(nn.Module):
         rank, dim = min(sparse_rank, config.hidden), min(late_dim, config.hidden)
         self.sparse = loaded.sparse or SparseHead(config.hidden, config.vocabulary_size, rank)
         self.late = loaded.late or LateHead(config.hidden, dim)
-        self.query_table: InferenceFreeQueries | None = None
+        table = loaded.weights.get(QUERY_WEIGHTS)
+        self.query_table = None if table is None else InferenceFreeQueries(torch.from_numpy(table))
         self.pooling: Pooling = "max"
         self.tokenizer = Tokenizer.from_file(str(loaded.tokenizer))
         self.tokenizer.no_truncation()
@@ -130,12 +131,8 @@ class ThreeHeads(nn.Module):
         """Give new heads their start: frequencies and principal components of these documents (a sample is enough)."""
         sample = documents[:START_DOCUMENTS]
         states = compute_states(self._forward_all, self.tokenizer, sample, max_tokens=max_tokens)
-        frequency: NDArray[np.float64] = np.zeros(self.config.vocabulary_size)
-        for text in range(len(states)):
-            frequency[np.unique(states.token_ids[states.rows(text)])] += 1
-        rarity = np.log((len(states) + 1) / (frequency + 0.5))
-        words = self.trunk.embeddings.word_embeddings.weight
-        self.sparse.start_from(words, torch.from_numpy(rarity / rarity.max()).float())
+        rarity = inverse_document_frequency(states, self.config.vocabulary_size)
+        self.sparse.start_from(self.trunk.embeddings.word_embeddings.weight, rarity)
         allowed = torch.zeros(self.config.vocabulary_size, dtype=torch.bool)
         allowed[torch.from_numpy(expressible_terms(self.tokenizer)).long()] = True
         self.sparse.bias[~allowed] = NEVER
@@ -261,7 +258,7 @@ class ThreeHeads(nn.Module):
         Raises:
             CheckpointError: the runtime cannot compute what was trained.
         """
-        check_runtime(self.pooling, inference_free=self.query_table is not None)
+        check_runtime(self.pooling)
         state = {name: tensor.detach().cpu().numpy() for name, tensor in self.trunk.state_dict().items()}
         state.setdefault("embeddings.token_type_embeddings.weight", np.zeros((2, self.config.hidden), np.float32))
         return write_model(
@@ -273,6 +270,7 @@ class ThreeHeads(nn.Module):
             late=self.late.cpu(),
             calibration=calibration,
             card=card,
+            query_weights=None if self.query_table is None else self.query_table.weights.detach().cpu().numpy(),
             kept=self._untouched(trained),
         )
 
@@ -284,21 +282,16 @@ class ThreeHeads(nn.Module):
         return {name: stored[name] for name in stored if name.startswith(prefixes) and not name.endswith(".smooth")}
 
 
-def check_runtime(pooling: Pooling, *, inference_free: bool) -> None:
+def check_runtime(pooling: Pooling) -> None:
     """Refuse what the runtime's graph does not compute, before a night is spent on it.
 
     Raises:
-        CheckpointError: the sparse head pools by sum, or its queries need no model.
+        CheckpointError: the sparse head pools by sum.
     """
     if pooling != "max":
         raise CheckpointError(
             f"a checkpoint's graph pools by max, this model by {pooling}; train with pooling='max', or keep the model "
             f"in memory with Trainer.fit"
-        )
-    if inference_free:
-        raise CheckpointError(
-            "a checkpoint's runtime asks its model for queries, this one reads a table; train with queries='model', "
-            "or keep the model in memory with Trainer.fit"
         )
 
 

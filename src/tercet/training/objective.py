@@ -98,7 +98,7 @@ class Objective:
         starts = {"query": plan.query_lambda, "document": plan.document_lambda}
         self.lambdas = {
             side: LambdaController(
-                target=target, value=starts[side], rate=plan.lambda_rate, damping=plan.lambda_damping
+                target=target, value=starts[side], rate=plan.lambda_rate, damping=plan.lambda_damping, most=1e3
             )
             for side, target in targets.items()
         }

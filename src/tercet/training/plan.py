@@ -163,8 +163,15 @@ class TrainingPlan:
 
     @classmethod
     def from_json(cls, text: str) -> TrainingPlan:
-        """Raises ValueError where an entry is unknown."""
+        """Read `to_json`'s text, or training.json, which holds a plan among other things.
+
+        Raises:
+            ValueError: it is no plan, or an entry is unknown.
+        """
         values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object, got {text.strip()[:20]!r}")
+        values = values.get("plan", values)
         if unknown := set(values) - {entry.name for entry in dataclasses.fields(cls)}:
             raise ValueError(f"the plan has unknown entries: {', '.join(sorted(unknown))}")
         return cls(**values)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from tercet.checkpoint import Checkpoint
 from tercet.errors import CheckpointError, InvalidTrainingData, TrainingCollapsed
+from tercet.models.states import inverse_document_frequency
 from tercet.training.data import Example, batch_stream, epoch_batches, split_held_out
 from tercet.training.held_out import HeldOut
 from tercet.training.model import SideName, ThreeHeads, TokenBatch, Views, check_runtime
@@ -41,6 +42,8 @@ PLAN_FILE, LOG_FILE, STATE_FILE = "training.json", "training.csv", "training.saf
 
 #: Texts from the data that the int8 ranges of the finished checkpoint are measured on.
 CALIBRATION_TEXTS = 300
+#: What the rarest word of an inference-free query weighs before training.
+INFERENCE_FREE_WEIGHT = 4.0
 
 Row = dict[str, float]
 Observer = Callable[[Row], None]
@@ -86,7 +89,7 @@ def train(
         TrainingCollapsed: vectors died or went dense.
     """
     folder = Path(out)
-    check_runtime(plan.pooling, inference_free=plan.queries == "inference-free")
+    check_runtime(plan.pooling)
     trainer = Trainer(ThreeHeads.open(model), examples, plan)
     run = _Run(folder, {"model": str(model), "examples": _fingerprint(examples), "plan": json.loads(plan.to_json())})
     run.begin(resume=resume)
@@ -129,8 +132,11 @@ class Trainer:
         logger.info("%d examples, %d queries, %d documents", len(self.training), len(queries), len(documents))
         self._queries = model.read(queries, side="query", max_tokens=plan.max_query_tokens)
         self._documents = model.read(documents, side="document", max_tokens=plan.max_document_tokens)
-        if plan.queries == "inference-free":
-            model.query_table = InferenceFreeQueries(self._rarity()).to(self.device)
+        if plan.queries == "model":
+            model.query_table = None
+        elif model.query_table is None:
+            rarity = inverse_document_frequency(self._documents, model.config.vocabulary_size)
+            model.query_table = InferenceFreeQueries(INFERENCE_FREE_WEIGHT * rarity).to(self.device)
         self.held_out = None
         if held_out:
             self.held_out = HeldOut(
@@ -302,14 +308,6 @@ class Trainer:
         if self.held_out is None:
             return {}
         return {f"ndcg_{head}": value for head, value in self.held_out.ndcg(("dense", "sparse", "late")).items()}
-
-    def _rarity(self) -> Tensor:
-        """(vocabulary,) inverse document frequency of each token in the training documents, 0 for what never occurs."""
-        counts = torch.zeros(self.model.config.vocabulary_size)
-        for document in range(len(self._documents)):
-            ids = torch.from_numpy(self._documents.token_ids[self._documents.rows(document)].astype("int64"))
-            counts[torch.unique(ids)] += 1
-        return torch.where(counts > 0, torch.log((len(self._documents) + 1) / (counts + 0.5)), 0.0)
 
     # --- the state of a run ---
 

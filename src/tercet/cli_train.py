@@ -1,0 +1,219 @@
+"""`tercet train …`: files in, calls of `tercet.training` out. Needs `pip install tercet[train]`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tercet.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from tercet.training.plan import TrainingPlan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Train the model, or a BERT of your own, on your own pairs.\n\n"
+        "[bold]1.[/] Write pairs.jsonl, one object a line: "
+        '{"query": "how do I rotate keys?", "positive": "Keys are rotated with …"}\n\n'
+        "[bold]2.[/] [bold]tercet train mine[/] pairs.jsonl --in kb --into mined.jsonl "
+        "adds documents that look right and are not.\n\n"
+        "[bold]3.[/] [bold]tercet train heads[/] mined.jsonl --negatives 4 --into my-model "
+        "trains, and tells nDCG@10 on queries that were held out.\n\n"
+        "[bold]4.[/] HybridIndex.open('kb', encoder=MiniEncoder('my-model')) searches with it.\n\n"
+        "docs/training.md says which loss to take when."
+    ),
+)
+
+_HELP = {
+    "splade": (
+        "Train the sparse head: which words a text stands for, and how much.\n\n"
+        "Frozen trunk: minutes on a processor, as token states are computed once. The number of terms is a target, "
+        "which a weight is steered to; a run whose vectors die or go dense is stopped and says what to change."
+    ),
+    "colbert": (
+        "Train the late head: one small vector for each token, compared by MaxSim.\n\n"
+        "Learns fastest from a teacher's scores: --teacher with a cross-encoder, on mined negatives."
+    ),
+    "heads": (
+        "Train sparse and late head together, and with --unfreeze the dense one, too.\n\n"
+        "Each head also learns from the mean of all three (self-distillation). With an unfrozen trunk all three are "
+        "trained, for the trunk is theirs together; have a GPU at hand, and --chunk-size where its memory is small."
+    ),
+}
+
+Pairs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PAIRS...",
+        help='Files or folders of JSONL: {"query", "positive", "negatives": […], "scores": […]}; the last two are '
+        "optional. Every bad line is named before anything is trained.",
+    ),
+]
+
+
+def _command(kind: str) -> Callable[..., None]:
+    def run(
+        pairs: Pairs,
+        into: Annotated[Path, typer.Option("--into", help="Folder of the new model: checkpoint, plan, log and card.")],
+        base: Annotated[
+            str,
+            typer.Option(
+                "--from",
+                help="Where to begin: tercet-mini, a checkpoint folder, or a BERT's folder, its heads new.",
+            ),
+        ] = "tercet-mini",
+        plan_file: Annotated[
+            Path | None,
+            typer.Option("--plan", help="A TrainingPlan as JSON; the options below change it.", dir_okay=False),
+        ] = None,
+        steps: Annotated[int | None, typer.Option(help="Steps of the optimizer.")] = None,
+        batch_size: Annotated[
+            int | None, typer.Option(help="Queries whose documents are each other's negatives: more is better.")
+        ] = None,
+        chunk_size: Annotated[
+            int | None,
+            typer.Option(help="Texts in memory at once (gradient caching): large batches in little memory."),
+        ] = None,
+        negatives: Annotated[
+            int | None, typer.Option(help="Hard negatives of each query that take part; the files must hold them.")
+        ] = None,
+        teacher: Annotated[
+            str | None,
+            typer.Option(
+                help="Score each positive and its negatives with this model first, and learn from the scores: a "
+                "cross-encoder's or sentence-transformers folder, or a checkpoint of ours."
+            ),
+        ] = None,
+        unfreeze: Annotated[
+            str | None, typer.Option(metavar="N|all", help="Layers of the trunk that learn, too, from the top.")
+        ] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="Of the heads.")] = None,
+        target_document_terms: Annotated[int | None, typer.Option(help="Terms of a document's sparse vector.")] = None,
+        target_query_terms: Annotated[int | None, typer.Option(help="Terms of a query's sparse vector.")] = None,
+        held_out: Annotated[int | None, typer.Option(help="Queries kept apart to measure nDCG@10 with.")] = None,
+        device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; found by itself.")] = None,
+        seed: Annotated[int | None, typer.Option(help="Of batches, negatives and held-out queries.")] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --into.")] = False,
+    ) -> None:
+        _need_torch()
+        from tercet.training.data import read_examples
+        from tercet.training.teachers import label, load_teacher
+        from tercet.training.trainer import told, train
+
+        changes = {
+            "steps": steps,
+            "batch_size": batch_size,
+            "chunk_size": chunk_size,
+            "negatives": negatives,
+            "unfrozen_layers": _layers(unfreeze),
+            "learning_rate": learning_rate,
+            "target_document_terms": target_document_terms,
+            "target_query_terms": target_query_terms,
+            "held_out": held_out,
+            "device": device,
+            "seed": seed,
+            "kl_divergence": 1.0 if teacher else None,
+        }
+        plan = _plan(kind, plan_file, {name: value for name, value in changes.items() if value is not None})
+        console = Console(highlight=False)
+        examples = read_examples(pairs, negatives=plan.negatives, scores=plan.needs_scores and not teacher)
+        console.print(f"{len(examples):,} examples, {' and '.join(plan.heads)} from {base}")
+        if teacher:
+            examples = label(examples, load_teacher(teacher))
+
+        def observe(row: dict[str, float]) -> None:
+            step = int(row["step"])
+            if step % plan.log_every == 0 or step == plan.steps or any(name.startswith("ndcg") for name in row):
+                console.print(told(row, plan.steps))
+
+        report = train(base, examples, into, plan=plan, resume=resume, observe=observe)
+        for head, value in report.after.items():
+            console.print(f"{head}: nDCG@10 {report.before[head]:.3f} → {value:.3f} on held-out queries")
+        console.print(f"{into} is ready: HybridIndex.open('kb', encoder=MiniEncoder({str(into)!r}))", soft_wrap=True)
+
+    return run
+
+
+for _kind, _help in _HELP.items():
+    app.command(_kind, help=_help)(_command(_kind))
+
+
+@app.command()
+def mine(
+    context: typer.Context,
+    pairs: Pairs,
+    into: Annotated[Path, typer.Option("--into", help="The JSONL file to write.")],
+    place: Annotated[Path, typer.Option("--in", help="The index whose documents are searched.")] = Path("kb"),
+    negatives: Annotated[int, typer.Option(help="For each query.")] = 8,
+    depth: Annotated[int, typer.Option(help="Hits of each search that are looked at.")] = 50,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Drop what this model scores above .95 of the positive, an unlabelled answer."),
+    ] = None,
+) -> None:
+    """Add hard negatives: what a hybrid search ranks high for a query and is not its answer.
+
+    [bold]tercet train mine pairs.jsonl --in kb --into mined.jsonl --negatives 8[/]
+    """
+    _need_torch()
+    from tercet.index import HybridIndex
+    from tercet.plan import SearchPlan
+    from tercet.training.data import read_examples, write_examples
+    from tercet.training.mining import mine as mine_examples
+    from tercet.training.teachers import load_teacher
+
+    plan = SearchPlan.for_k(depth)
+    examples = read_examples(pairs)
+    with HybridIndex.open(place, encoder=context.obj, create=False) as index:
+        mined = mine_examples(
+            examples,
+            lambda queries: [[hit.text for hit in index.search(query, plan=plan)] for query in queries],
+            negatives=negatives,
+            teacher=load_teacher(teacher) if teacher else None,
+        )
+    write_examples(into, mined.examples)
+    typer.echo(
+        f"{len(mined.examples):,} examples with {negatives} negatives in {into}; {len(mined.short):,} had fewer; "
+        f"{mined.dropped:,} candidates were dropped as answers"
+    )
+
+
+def _plan(kind: str, plan_file: Path | None, changes: dict[str, Any]) -> TrainingPlan:
+    from tercet.training.plan import TrainingPlan
+
+    plan = TrainingPlan() if plan_file is None else _read_plan(plan_file)
+    layers = changes.get("unfrozen_layers", plan.unfrozen_layers)
+    together = ("dense", "sparse", "late") if layers else ("sparse", "late")
+    heads = {"splade": ("sparse",), "colbert": ("late",), "heads": together}[kind]
+    return replace(plan, **{**changes, "heads": heads})
+
+
+def _read_plan(path: Path) -> TrainingPlan:
+    from tercet.training.plan import TrainingPlan
+
+    try:
+        return TrainingPlan.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no training plan: {error}") from error
+
+
+def _layers(text: str | None) -> int | str | None:
+    if text is None or text == "all":
+        return text
+    if not text.isdigit():
+        raise typer.BadParameter(f"--unfreeze takes a number of layers or all, got {text!r}")
+    return int(text)
+
+
+def _need_torch() -> None:
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
+        raise MissingExtra("training", "train")
