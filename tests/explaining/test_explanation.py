@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tercet import Document, HybridIndex, SearchPlan
+from tercet.encoders.base import Token
 from tercet.encoders.own_dense import OwnDense
-from tercet.explaining.explanation import sentence_spans
+from tercet.explaining.explanation import in_text, sentence_spans
 from tercet.query import FINAL
 from tests.toys import DENSE_DIM, ToyEncoder
 
@@ -202,6 +203,21 @@ def test_an_encoder_that_tells_no_tokens_is_named() -> None:
     assert explanation.score == index.search("heart")[0].score
     with pytest.raises(TypeError, match="does not tell which tokens"):
         _ = explanation.terms
+
+
+def test_a_piece_of_a_word_is_shown_in_its_word() -> None:
+    text = "Myocardial infarction"
+    tokens = [
+        Token("my", 1, 0, 2, 0),
+        Token("##oca", 2, 2, 5, 0),
+        Token("##rdial", 3, 5, 10, 0),
+        Token("in", 4, 11, 13, 1),
+    ]
+
+    assert in_text(text, tokens, tokens[1]) == "[My]oca[rdial]"
+    assert in_text(text, tokens, tokens[3]) == "in"
+    assert in_text(text, tokens, Token("[CLS]", 5, 0, 0, -1)) == "[CLS]"
+    assert in_text(text, tokens, None) == "?"
 
 
 def test_many_explanations_are_those_of_each_alone(index: HybridIndex) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -203,6 +203,18 @@ class Explanation:
         from tercet.explaining.terminal import as_text
 
         return as_text(self)
+
+
+def in_text(text: str, tokens: Sequence[Token], token: Token | None) -> str:
+    """A token as its text has it; of a piece of a word the whole word, with the rest of it in brackets."""
+    if token is None:
+        return "?"
+    if token.special:
+        return token.text
+    pieces = [each for each in tokens if each.word == token.word]
+    before = text[pieces[0].start : token.start] if pieces else ""
+    after = text[token.end : pieces[-1].end] if pieces else ""
+    return "".join((f"[{before}]" if before else "", text[token.start : token.end], f"[{after}]" if after else ""))
 
 
 def _by_term(origins: Mapping[int, int], tokens: TextTokens) -> dict[int, Token]:

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from tercet.explaining.explanation import Explanation
+from tercet.explaining.explanation import Explanation, in_text
 from tercet.explaining.inquiry import StagePart
 from tercet.explaining.markup import Child, Markup, document, element, joined
 from tercet.explaining.terminal import NOTICEABLE, how
@@ -202,8 +202,8 @@ def _terms(explanation: Explanation) -> Markup:
     for term in explanation.terms[:SHOWN]:
         origin = explanation.origins[term.token_id]
         made = [
-            "?" if token is None else token.text if token.special else text[token.start : token.end]
-            for text, token in ((explanation.query, origin.query), (explanation.document.text, origin.document))
+            in_text(explanation.query, explanation.inquiry.tokens.sparse, origin.query),
+            in_text(explanation.document.text, explanation.tokens.sparse, origin.document),
         ]
         stands = {"": "both", "query": "the document", "document": "the query", "both": "neither"}[term.expansion]
         numbers = (f"{each:.3f}" for each in (term.query_weight, term.document_weight, term.contribution))
@@ -258,7 +258,8 @@ def maxsim_grid(explanation: Explanation) -> Markup:
             for column, similarity in enumerate(row)
         ]
         name = element("th", match.query.text, class_="added" if match.query.special else None)
-        rows.append(element("tr", name, element("th", f"{match.document.text} {match.similarity:.3f}"), *cells))
+        answer = in_text(explanation.document.text, explanation.tokens.sparse, match.document)
+        rows.append(element("tr", name, element("th", f"{answer} {match.similarity:.3f}"), *cells))
     added = [match.similarity for match in explanation.matches if match.special]
     split = f"Of these, {sum(added):.3f} from tokens that the encoder added to the texts." if added else None
     part = next((part for part in explanation.stages if part.stage == LATE), None)

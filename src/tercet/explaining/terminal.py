@@ -11,9 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tercet.display import plain, snippet
-from tercet.encoders.base import Token
 from tercet.explaining.comparison import Comparison
-from tercet.explaining.explanation import Explanation
+from tercet.explaining.explanation import Explanation, in_text
 from tercet.explaining.inquiry import StagePart
 from tercet.explaining.why_not import WhyNot
 
@@ -143,15 +142,10 @@ def _term_table(explanation: Explanation, *, ask_model: bool) -> Table:
 
 def _made_by(explanation: Explanation, token_id: int) -> Text:
     origin = explanation.origins[token_id]
-    return plain(" · ".join(_surface(text, token) for text, token in (
-        (explanation.query, origin.query), (explanation.document.text, origin.document)
-    )), "dim")  # fmt: skip
-
-
-def _surface(text: str, token: Token | None) -> str:
-    if token is None:
-        return "?"
-    return token.text if token.special else f"{text[token.start : token.end]} [{token.start}:{token.end}]"
+    query = in_text(explanation.query, explanation.inquiry.tokens.sparse, origin.query)
+    document = in_text(explanation.document.text, explanation.tokens.sparse, origin.document)
+    place = "" if origin.document is None else f" at {origin.document.start}:{origin.document.end}"
+    return plain(f"{query} · {document}{place}", "dim")
 
 
 def _match_table(explanation: Explanation) -> Table:
@@ -161,7 +155,8 @@ def _match_table(explanation: Explanation) -> Table:
     for match in ordered[: 2 * SHOWN]:
         style = "dim" if match.special else ""
         at = "–" if match.document.special else f"{match.document.start}:{match.document.end}"
-        table.add_row(plain(match.query.text, style), plain(match.document.text, style), at, f"{match.similarity:.3f}")
+        answer = in_text(explanation.document.text, explanation.tokens.sparse, match.document)
+        table.add_row(plain(match.query.text, style), plain(answer, style), at, f"{match.similarity:.3f}")
     added = [match.similarity for match in ordered if match.special]
     if added:
         table.add_row(Text("of these from tokens that the encoder added", "dim"), "", "", f"{sum(added):.3f}")
