@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from tercet.errors import MissingExtra
+from tercet.errors import InvalidTrainingData, MissingExtra
 
 if TYPE_CHECKING:
     from tercet.training.plan import TrainingPlan
@@ -125,7 +125,12 @@ def _command(kind: str) -> Callable[..., None]:
         }
         plan = _plan(kind, plan_file, {name: value for name, value in changes.items() if value is not None})
         console = Console(highlight=False)
-        examples = read_examples(pairs, negatives=plan.negatives, scores=plan.needs_scores and not teacher)
+        try:
+            examples = read_examples(pairs, negatives=plan.negatives, scores=plan.needs_scores and not teacher)
+        except InvalidTrainingData as error:
+            # One bad line below the other, which the usual one-line error would run together.
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
         console.print(f"{len(examples):,} examples, {' and '.join(plan.heads)} from {base}")
         if teacher:
             examples = label(examples, load_teacher(teacher))

@@ -125,11 +125,26 @@ def test_lambda_brings_the_terms_to_their_target(toy_model: Path, target: int) -
         assert np.mean([row[f"{side}_terms"] for row in tail]) == pytest.approx(target, rel=0.15)
 
 
-def test_a_new_model_begins_with_a_bert_alone(toy_model: Path) -> None:
-    model = ThreeHeads.open(toy_model.parent / "trunk", late_dim=12, sparse_rank=8)
-    trainer = Trainer(model, toy_task.examples(), dataclasses.replace(PLAN, heads=("late",), steps=20))
+def test_a_bert_alone_becomes_a_model(toy_model: Path, tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, heads=("late",), steps=30)
+    report = train(toy_model.parent / "trunk", toy_task.examples(), tmp_path / "new", plan=plan)
 
-    assert trainer.fit().after["late"] > 0.5
+    assert_learnt(report, "late", below=0.8)
+    assert MiniEncoder(tmp_path / "new").encode_query("cat dog").multi_vector.vectors.shape == (2, 32)
+    assert "from " + str(toy_model.parent / "trunk") in (tmp_path / "new" / "README.md").read_text()
+
+
+def test_the_log_has_a_row_for_each_step_and_ndcg_where_it_was_measured(toy_model: Path, tmp_path: Path) -> None:
+    plan = dataclasses.replace(SHORT, held_out=5, evaluate_every=3)
+    seen: list[Mapping[str, float]] = []
+    train(toy_model, toy_task.examples(60), tmp_path / "new", plan=plan, observe=seen.append)
+    with (tmp_path / "new" / "training.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+
+    assert [float(row["step"]) for row in rows] == list(range(7))
+    assert [bool(row["ndcg_sparse"]) for row in rows] == [True, False, False, True, False, False, True]
+    assert all(float(row["document_terms"]) > 0 and float(row["document_lambda"]) > 0 for row in rows[1:])
+    assert [row.get("loss") for row in seen[1:]] == [float(row["loss"]) for row in rows[1:]]
 
 
 # --- the same vectors as the runtime ---
