@@ -70,6 +70,11 @@ class Views:
             scores["late"] = late_scores(self.late, self.late_lengths, documents.late, documents.late_lengths)
         return scores
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The views that are there, by head."""
+        views = {"dense": self.dense, "sparse": self.sparse, "late": self.late}
+        return {head: tensor for head, tensor in views.items() if tensor is not None}
+
     @staticmethod
     def joined(parts: Sequence[Views]) -> Views:
         def cat(name: str) -> Tensor | None:

@@ -7,7 +7,6 @@ between a frozen trunk and an unfrozen one is how deep the cached states lie.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -29,6 +28,7 @@ from tercet.checkpoint import Checkpoint
 from tercet.errors import CheckpointError, InvalidTrainingData, TrainingCollapsed
 from tercet.models.states import inverse_document_frequency
 from tercet.training.data import Example, batch_stream, epoch_batches, split_held_out
+from tercet.training.gradient_caching import Make, cached_backward
 from tercet.training.held_out import HeldOut
 from tercet.training.model import SideName, ThreeHeads, TokenBatch, Views, check_runtime
 from tercet.training.objective import Candidates, Objective
@@ -234,56 +234,22 @@ class Trainer:
         ]
         query_texts = [self._query_at[example.query] for example in examples]
         document_texts = [self._document_at[text] for text in documents]
-        views = self._views("query", query_texts), self._views("document", document_texts)
-        if plan.chunk_size is None:
-            queries, answers = (Views.joined([make() for make in side]) for side in views)
+        makers = self._views("query", query_texts), self._views("document", document_texts)
+        row: Row = {}
+
+        def loss_of(queries: Views, answers: Views) -> Tensor:
             loss, parts = self.objective.loss(queries, answers, candidates, step=step)
-            torch.autograd.backward(loss / plan.accumulate)
+            row.update(loss=float(loss.detach()), **parts)
+            return loss / plan.accumulate
+
+        if plan.chunk_size is None:
+            queries, answers = (Views.joined([make() for make in side]) for side in makers)
+            torch.autograd.backward(loss_of(queries, answers))
         else:
-            queries, answers, loss, parts = self._cached_gradients(views, candidates, step)
-        return {"loss": float(loss.detach()), **parts, **self.objective.after_step(queries, answers, step=step)}
+            queries, answers = cached_backward(*makers, loss_of)
+        return row | self.objective.after_step(queries, answers, step=step)
 
-    def _cached_gradients(
-        self, views: Sequence[Sequence[Callable[[], Views]]], candidates: Candidates, step: int
-    ) -> tuple[Views, Views, Tensor, dict[str, float]]:
-        """GradCache (Gao et al., 2021): the gradient of a large batch in the memory of a small one.
-
-        The loss needs all vectors, the model's backward pass only their gradients. So encode in chunks without a
-        graph, differentiate the loss to the vectors, then encode each chunk again and push its gradients through.
-        """
-        with torch.no_grad():
-            made = [[make() for make in side] for side in views]
-        leaves = [Views.joined(parts) for parts in made]
-        tensors = [(side, name) for side, joined in enumerate(leaves) for name in ("dense", "sparse", "late")
-                   if getattr(joined, name) is not None]  # fmt: skip
-        leaves = [
-            dataclasses.replace(
-                joined,
-                **{name: getattr(joined, name).requires_grad_() for of, name in tensors if of == side},
-            )
-            for side, joined in enumerate(leaves)
-        ]
-        loss, parts = self.objective.loss(leaves[0], leaves[1], candidates, step=step)
-        torch.autograd.backward(loss / self.plan.accumulate)
-        for side, makers in enumerate(views):
-            taken: dict[str, int] = defaultdict(int)
-            for make, before in zip(makers, made[side], strict=True):
-                gradients = {}
-                for of, name in tensors:
-                    if of != side:
-                        continue
-                    size = len(getattr(before, name))
-                    gradient = getattr(leaves[side], name).grad
-                    if gradient is not None:
-                        gradients[name] = gradient[taken[name] : taken[name] + size]
-                    taken[name] += size
-                again = make()
-                outputs = {name: getattr(again, name) for name in gradients if getattr(again, name).requires_grad}
-                if outputs:
-                    torch.autograd.backward(list(outputs.values()), [gradients[name] for name in outputs])
-        return leaves[0], leaves[1], loss, parts
-
-    def _views(self, side: SideName, texts: Sequence[int]) -> list[Callable[[], Views]]:
+    def _views(self, side: SideName, texts: Sequence[int]) -> list[Make]:
         """How to make the views of these texts, in chunks; each call computes them anew."""
         read = self._queries if side == "query" else self._documents
         size = self.plan.chunk_size or len(texts)
