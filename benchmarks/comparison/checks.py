@@ -312,7 +312,7 @@ def first_hit(contestant: Contestant) -> str:
     """k = 1 against k = 50, with the documented option for a larger pool where there is one."""
     with filled(contestant, passages(250)):
         same = sum(contestant.wide(query, 1)[0].text == contestant.wide(query, 50)[0].text for query in QUERIES)
-    return verdict(same == len(QUERIES), f"in {same} of {len(QUERIES)} queries")
+    return verdict(same == len(QUERIES), f"the same in {same} of {len(QUERIES)} queries")
 
 
 @row("Ranking", "weights of dense and sparse")
@@ -397,9 +397,9 @@ def mmr(contestant: Contestant) -> str:
     return "no: the other way round" if len(set(nearest[:2])) == 2 else "no: MMR is passed over"
 
 
-@row("Ranking", "relevance between 0 and 1, and what an unrelated query gets")
+@row("Ranking", "relevance between 0 and 1: best of a related · an unrelated query")
 def relevance(contestant: Contestant) -> str:
-    """The best of a related · an unrelated query, by LangChain's relevance score and LlamaIndex's score of a node."""
+    """By LangChain's similarity_search_with_relevance_scores and LlamaIndex's score of a node."""
     with filled(contestant, passages(250)):
         related = contestant.relevances(QUERIES[4], 5)
         unrelated = contestant.relevances("grandmother's recipe for plum cake", 5)
