@@ -19,7 +19,7 @@ from llama_index.core.schema import Document as SourceDocument
 
 from llama_index.retrievers.tercet.nodes import SOURCE_ID, document_of, node_of
 from tercet import FRAMEWORK_KEY, Document
-from tercet.filters import values_at
+from tercet.filters import entries, values_at
 
 SOURCE = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="doc", metadata={"a": [1]}, hash="0a")}
 
@@ -59,7 +59,13 @@ def test_of_a_plain_node_nothing_is_kept_beside_the_document() -> None:
 def test_what_equals_the_defaults_is_not_kept() -> None:
     kept = document_of(NODES["excluded"]).metadata[FRAMEWORK_KEY]
 
-    assert kept == {"class_name": "TextNode", "excluded_llm_metadata_keys": ["a"]}
+    assert json.loads(kept["node"]) == {"class_name": "TextNode", "excluded_llm_metadata_keys": ["a"]}
+
+
+def test_what_is_kept_adds_little_to_what_filters_can_ask() -> None:
+    asked = [path for path, _ in entries(document_of(NODES["cut"]).metadata)]
+
+    assert asked == [FRAMEWORK_KEY, f"{FRAMEWORK_KEY}.node", f"{FRAMEWORK_KEY}.ref_doc_id"]
 
 
 def test_vectors_are_not_kept_as_metadata() -> None:
@@ -77,9 +83,9 @@ def test_the_source_can_be_filtered_by() -> None:
     "metadata",
     [
         {"lang": "en"},
-        {"lang": "en", FRAMEWORK_KEY: {"class_name": "AClassOfTomorrow", "new_field": 1}},
+        {"lang": "en", FRAMEWORK_KEY: {"node": '{"class_name": "AClassOfTomorrow", "new_field": 1}'}},
         {"lang": "en", FRAMEWORK_KEY: "something else"},
-        {"lang": "en", FRAMEWORK_KEY: {"id_": "another", "text": "another", "metadata": {"no": 1}}},
+        {"lang": "en", FRAMEWORK_KEY: {"node": '{"id_": "another", "text": "another", "metadata": {"no": 1}}'}},
     ],
     ids=["nothing kept", "an unknown class", "not ours", "fields that are the document's"],
 )

@@ -78,6 +78,7 @@ class TercetRetriever(BaseRetriever):
         super().__init__(callback_manager=callback_manager, object_map=object_map, objects=objects, verbose=verbose)
         self._index = open_index(index) if tenant is None else open_index(index).for_tenant(tenant, key=tenant_key)
         self._plan = plan_for(similarity_top_k, plan or self._index.plan)
+        self._model_name = self._index.encoder.spec.name
         self._filters = filters
         self._use_bundle_embedding = use_bundle_embedding
 
@@ -134,6 +135,6 @@ class TercetRetriever(BaseRetriever):
             dispatcher,
             self,
             query=query_bundle.query_str,
-            model_name=self._index.encoder.spec.name,
+            model_name=self._model_name,
             k=self._plan.k,
         )

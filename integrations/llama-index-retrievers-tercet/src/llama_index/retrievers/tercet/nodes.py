@@ -1,15 +1,21 @@
 """A LlamaIndex node in, tercet's document out, and back: the same for every class of this package.
 
 id, text and metadata are the document's own, as LangChain or plain tercet read them. What a document has no place for
-(class, relationships, templates, excluded keys, character offsets) is kept below `tercet.FRAMEWORK_KEY`, and only what
-differs from LlamaIndex's defaults. A document that somebody else wrote has nothing there and is a `TextNode`.
+(class, relationships, templates, excluded keys, character offsets) is kept below `tercet.FRAMEWORK_KEY`, as far as it
+differs from LlamaIndex's defaults:
+
+    {"node": "{…}", "ref_doc_id": "handbook.md"}
+
+The first is JSON in one text: filters can ask for every entry of a document's metadata, and nobody asks for these. A
+document that somebody else wrote has nothing there and is a `TextNode`.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import (
@@ -28,8 +34,11 @@ from llama_index.core.schema import Document as SourceDocument
 from tercet import FRAMEWORK_KEY, Document, Hit
 from tercet.errors import InvalidDocument
 
-SOURCE_ID: Final = f"{FRAMEWORK_KEY}.relationships.{NodeRelationship.SOURCE.value}.node_id"
+SOURCE_ID: Final = f"{FRAMEWORK_KEY}.ref_doc_id"
 """The filter key for the id of the document that a node was cut from, LlamaIndex's `ref_doc_id`."""
+
+SOURCE_ID_ATTACHED: Final = f"{FRAMEWORK_KEY}.relationships.{NodeRelationship.SOURCE.value}.node_id"
+"""The same in a collection of their Qdrant store (`HybridIndex.attach`), whose nodes may be kept entry by entry."""
 
 _CLASSES: dict[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, SourceDocument, ImageDocument)
@@ -63,23 +72,33 @@ def document_of(node: BaseNode) -> Document:
     if kept.get("obj", ...) is None:
         del kept["obj"]
     text = node.get_content(metadata_mode=MetadataMode.NONE)
+    own = {"node": json.dumps(kept, ensure_ascii=False, sort_keys=True)}
+    if node.ref_doc_id is not None:
+        own["ref_doc_id"] = node.ref_doc_id
     # A plain node is a plain document: added by LangChain, too, it is one and the same.
-    own = {} if kept == _PLAIN else {FRAMEWORK_KEY: kept}
-    return Document(text, node.node_id, {**node.metadata, **own})
+    return Document(text, node.node_id, {**node.metadata, **({} if kept == _PLAIN else {FRAMEWORK_KEY: own})})
 
 
 def node_of(document: Document) -> BaseNode:
     """The node that was indexed, without its embedding; a node class of your own comes back as the core's."""
     # An index in memory hands out what it keeps, and a node's metadata are often written to.
     metadata = copy.deepcopy(document.public_metadata)
-    kept = document.metadata.get(FRAMEWORK_KEY)
-    fields = copy.deepcopy(dict(kept)) if isinstance(kept, Mapping) else {}
+    fields = _fields(document)
     kind = _CLASSES.get(str(fields.pop("class_name", "")), TextNode)
     if "text_resource" in kind.model_fields:
         fields["text_resource"] = {**(fields.get("text_resource") or {}), "text": document.text}
     else:
         fields["text"] = document.text
     return kind.from_dict({**fields, "id_": document.id, "metadata": metadata})
+
+
+def _fields(document: Document) -> dict[str, Any]:
+    """What was kept of the node; nothing of a document that LlamaIndex did not write."""
+    own = document.metadata.get(FRAMEWORK_KEY)
+    if not isinstance(own, Mapping):
+        return {}
+    kept = own.get("node")
+    return dict(json.loads(kept)) if isinstance(kept, str) else copy.deepcopy(dict(own))
 
 
 class Stage(BaseModel):

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from llama_index.retrievers.tercet.events import StageEvents
 from llama_index.retrievers.tercet.filters import AnyFilters, Where, where_of
 from llama_index.retrievers.tercet.given import open_index
-from llama_index.retrievers.tercet.nodes import SOURCE_ID, document_of, node_of
+from llama_index.retrievers.tercet.nodes import SOURCE_ID, SOURCE_ID_ATTACHED, document_of, node_of
 from llama_index.retrievers.tercet.plans import plan_for
 from llama_index.vector_stores.tercet.diversity import most_diverse
 from tercet import FRAMEWORK_KEY, Document, Hit, HybridIndex, SearchPlan
+from tercet.encoders.base import EncoderSpec
 from tercet.filters import ID
 
 dispatcher = get_dispatcher(__name__)
@@ -54,7 +55,7 @@ class TercetVectorStore(BasePydanticVectorStore):
     Query modes:
         DEFAULT  dense vectors alone; a node's similarity is the cosine
         SPARSE   SPLADE alone; the similarity is the dot product, nodes without a shared term are not returned
-        HYBRID   all of tercet: both, fused by rank, and late interaction, by the index's plan. `alpha` divides the
+        HYBRID   all of tercet: both, and late interaction over what they find, by the index's plan. `alpha` divides the
                  weight of dense (1) and sparse (0); late interaction keeps its own
         MMR      dense, each next node unlike those before; `mmr_threshold` from 0 (most diverse) to 1 (most similar)
 
@@ -77,6 +78,7 @@ class TercetVectorStore(BasePydanticVectorStore):
     is_embedding_query: bool = True
 
     _index: HybridIndex = PrivateAttr()
+    _spec: EncoderSpec = PrivateAttr()
 
     def __init__(self, index: HybridIndex, *, is_embedding_query: bool = True) -> None:
         """Serve an index that is open already; for one tenant, its view (`index.for_tenant("acme")`).
@@ -86,6 +88,7 @@ class TercetVectorStore(BasePydanticVectorStore):
         """
         super().__init__(stores_text=True, is_embedding_query=is_embedding_query)
         self._index = open_index(index)
+        self._spec = index.encoder.spec
 
     @classmethod
     def class_name(cls) -> str:
@@ -137,7 +140,7 @@ class TercetVectorStore(BasePydanticVectorStore):
     def _embedding_of(self, node: BaseNode) -> Vector | None:
         if node.embedding is None:
             return None
-        dim = self._index.encoder.spec.dense_dim
+        dim = self._spec.dense_dim
         dense = np.asarray(node.embedding, np.float32)
         if dense.shape != (dim,):
             raise ValueError(
@@ -246,7 +249,8 @@ class TercetVectorStore(BasePydanticVectorStore):
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         asked = self._asked(query, **kwargs)
-        where = await asyncio.to_thread(self._scope, query)
+        # To translate a filter may mean to read the index.
+        where = self._scope(query) if query.filters is None else await asyncio.to_thread(self._scope, query)
         if asked.mode is MMR:
             dense = await asyncio.to_thread(self._encoded, asked)
             candidates = await self._index.anearest(dense, k=asked.plan.prefetch_k, where=where)
@@ -327,7 +331,7 @@ class TercetVectorStore(BasePydanticVectorStore):
             dispatcher,
             self,
             query=cast(str, asked.text),
-            model_name=self._index.encoder.spec.name,
+            model_name=self._spec.name,
             k=asked.plan.k,
         )
 
@@ -404,7 +408,9 @@ def _ids(ids: Sequence[str]) -> list[str]:
 def _cut_from(ref_doc_ids: Sequence[str]) -> Where:
     """The filter for the nodes of these documents; a node that was cut from none is its own document."""
     ids = _ids(ref_doc_ids)
-    return {"or": [{SOURCE_ID: {"in": ids}}, {ID: {"in": ids}, SOURCE_ID: {"exists": False}}]}
+    keys = (SOURCE_ID, SOURCE_ID_ATTACHED)
+    whole = {ID: {"in": ids}} | {key: {"exists": False} for key in keys}
+    return {"or": [*({key: {"in": ids}} for key in keys), whole]}
 
 
 def _refuse(method: str, kwargs: Mapping[str, Any]) -> None:
