@@ -1,7 +1,9 @@
 """Why learned sparse retrieval works: walk one query through the model, and write what happens to a page.
 
-    python examples/07_why_splade.py                                    writes docs/why-splade.html
+    python examples/07_why_splade.py                                    writes build/why-splade.html
     python examples/07_why_splade.py "blood clot in the lung" page.html
+
+docs/why-splade.html is what it writes for its own query.
 
 Needs tercet[evaluation], for BM25 and the metric. Offline; some seconds.
 """
@@ -22,7 +24,7 @@ HERE = Path(__file__).parent
 QUERY, CONTRAST = "heart attack treatment protocol", "attack on a network protocol"
 
 query = sys.argv[1] if len(sys.argv) > 1 else QUERY
-page = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE.parent / "docs" / "why-splade.html"
+page = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE.parent / "build" / "why-splade.html"
 
 collection = read_collection(HERE / "clinical")
 encoder = MiniEncoder()
@@ -54,6 +56,7 @@ walk = Walk(
     measured={name: score(run, collection.qrels, [measure]).mean[measure] for name, run in runs.items()},
     measure=f"{measure} over the collection's {len(collection.queries)} queries",
 )
+page.parent.mkdir(parents=True, exist_ok=True)
 page.write_text(teaching_page(walk), encoding="utf-8")
 
 for name in runs:

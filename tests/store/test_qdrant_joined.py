@@ -174,7 +174,9 @@ def test_documents_are_read_written_and_deleted_in_the_other_programs_layout(
 ) -> None:
     index.backfill()
     new = str(uuid.uuid4())
-    kept = {FRAMEWORK_KEY: {"relationships": {"1": {"node_id": "elsewhere"}}}} if layout == "llama-index" else {}
+    node = {"relationships": {"1": {"node_id": "elsewhere"}}}
+    framework = {FRAMEWORK_KEY: {"node": json.dumps(node), "ref_doc_id": "elsewhere"}}
+    kept = framework if layout == "llama-index" else {}
     index.add([Document("a bird in the tree", new, {"animal": True, **kept}), Document("no uuid", "plain")])
 
     [point] = server.retrieve("theirs", [new], with_payload=True)

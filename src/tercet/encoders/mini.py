@@ -65,16 +65,18 @@ class MiniEncoder:
         self._session = make_session(opened.graph(precision), runtime_weights(weights, opened.config, precision))
         self._specials = np.array([self._token_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")])
         self._skipped = np.array([*self._specials, *opened.config.skiplist])
+        # Made once: every query asks for it, and a fingerprint takes half a millisecond.
+        self._spec = EncoderSpec(
+            name=f"{opened.config.name} ({precision})",
+            fingerprint=opened.config.fingerprint(precision),
+            dense_dim=opened.config.hidden,
+            late_dim=opened.config.late_dim,
+            vocabulary_size=opened.config.vocabulary_size,
+        )
 
     @property
     def spec(self) -> EncoderSpec:
-        return EncoderSpec(
-            name=f"{self.config.name} ({self.precision})",
-            fingerprint=self.config.fingerprint(self.precision),
-            dense_dim=self.config.hidden,
-            late_dim=self.config.late_dim,
-            vocabulary_size=self.config.vocabulary_size,
-        )
+        return self._spec
 
     def encode_query(self, query: str) -> Embedding:
         if not query.strip():

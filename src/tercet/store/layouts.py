@@ -105,7 +105,12 @@ class LangChainLayout(JoinedLayout):
 
 
 class LlamaIndexLayout(JoinedLayout):
-    """A node as JSON under "_node_content" and its metadata beside it, as llama-index-vector-stores-qdrant writes."""
+    """A node as JSON under "_node_content" and its metadata beside it, as llama-index-vector-stores-qdrant writes.
+
+    What a document has no place for comes as metadata[FRAMEWORK_KEY] = {"node": the rest of the node as JSON text,
+    "ref_doc_id": the document that it was cut from}, which is what llama-index-retrievers-tercet keeps: as one text, a
+    node's relationships and offsets fill no keyword index and no range index.
+    """
 
     name = "llama-index"
 
@@ -114,9 +119,9 @@ class LlamaIndexLayout(JoinedLayout):
     def payload_of(self, record: Record, fingerprint: str) -> dict[str, Any]:
         document = record.document
         metadata = document.public_metadata
-        kept = document.metadata.get(FRAMEWORK_KEY)
-        node = dict(kept) if isinstance(kept, Mapping) else {}
-        node |= {"id_": document.id, "text": document.text, "metadata": metadata}
+        node = _kept_node(document) | {"id_": document.id, "text": document.text, "metadata": metadata}
+        if "text_resource" in node or node.get("class_name") == "Node":
+            node["text_resource"] = {**(node.get("text_resource") or {}), "text": document.text}
         source = _source_of(node) or "None"
         return {
             **{key: value for key, value in metadata.items() if key not in self._OWN},
@@ -136,12 +141,24 @@ class LlamaIndexLayout(JoinedLayout):
         text = node.pop("text", None) or (node.get("text_resource") or {}).get("text", "")
         if not isinstance(text, str):
             raise _foreign("text", point_id, self.name)
-        node.pop("text_resource", None)
+        if isinstance(resource := node.get("text_resource"), dict):
+            resource.pop("text", None)
         node.pop("embedding", None)
         # Beside the node stands its metadata, and that is what the program's own filters ask.
         metadata = {key: value for key, value in (payload or {}).items() if key not in self._OWN}
         node.pop("metadata", None)
-        return Document.unchecked(text, self.document_id(payload, point_id), {**metadata, FRAMEWORK_KEY: node})
+        kept = {"node": json.dumps(node, ensure_ascii=False)}
+        if source := _source_of(node):
+            kept["ref_doc_id"] = source
+        return Document.unchecked(text, self.document_id(payload, point_id), {**metadata, FRAMEWORK_KEY: kept})
+
+
+def _kept_node(document: Document) -> dict[str, Any]:
+    """What an integration keeps of a node; nothing of a document that it did not write."""
+    kept = document.metadata.get(FRAMEWORK_KEY)
+    text = kept.get("node") if isinstance(kept, Mapping) else None
+    node = json.loads(text) if isinstance(text, str) else None
+    return node if isinstance(node, dict) else {}
 
 
 def _source_of(node: Mapping[str, Any]) -> str | None:
