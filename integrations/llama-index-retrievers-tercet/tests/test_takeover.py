@@ -100,9 +100,6 @@ def test_what_we_write_they_read(
     assert theirs.query(query).ids == [uid(9)]
 
 
-@pytest.mark.xfail(
-    strict=False, reason="tercet's layout of attached collections must write out what is kept as one text"
-)
 def test_what_we_write_they_read_whole(
     ours: TercetVectorStore, theirs: QdrantVectorStore, nodes: list[TextNode]
 ) -> None:

@@ -25,7 +25,6 @@ from llama_index.core.schema import (
     IndexNode,
     MetadataMode,
     Node,
-    NodeRelationship,
     NodeWithScore,
     TextNode,
 )
@@ -36,9 +35,6 @@ from tercet.errors import InvalidDocument
 
 SOURCE_ID: Final = f"{FRAMEWORK_KEY}.ref_doc_id"
 """The filter key for the id of the document that a node was cut from, LlamaIndex's `ref_doc_id`."""
-
-SOURCE_ID_ATTACHED: Final = f"{FRAMEWORK_KEY}.relationships.{NodeRelationship.SOURCE.value}.node_id"
-"""The same in a collection of their Qdrant store (`HybridIndex.attach`), whose nodes may be kept entry by entry."""
 
 _CLASSES: dict[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, SourceDocument, ImageDocument)
@@ -95,10 +91,9 @@ def node_of(document: Document) -> BaseNode:
 def _fields(document: Document) -> dict[str, Any]:
     """What was kept of the node; nothing of a document that LlamaIndex did not write."""
     own = document.metadata.get(FRAMEWORK_KEY)
-    if not isinstance(own, Mapping):
-        return {}
-    kept = own.get("node")
-    return dict(json.loads(kept)) if isinstance(kept, str) else copy.deepcopy(dict(own))
+    kept = own.get("node") if isinstance(own, Mapping) else None
+    fields = json.loads(kept) if isinstance(kept, str) else None
+    return fields if isinstance(fields, dict) else {}
 
 
 class Stage(BaseModel):

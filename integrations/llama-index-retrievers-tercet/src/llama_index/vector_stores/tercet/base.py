@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from llama_index.retrievers.tercet.events import StageEvents
 from llama_index.retrievers.tercet.filters import AnyFilters, Where, where_of
 from llama_index.retrievers.tercet.given import open_index
-from llama_index.retrievers.tercet.nodes import SOURCE_ID, SOURCE_ID_ATTACHED, document_of, node_of
+from llama_index.retrievers.tercet.nodes import SOURCE_ID, document_of, node_of
 from llama_index.retrievers.tercet.plans import plan_for
 from llama_index.vector_stores.tercet.diversity import most_diverse
 from tercet import FRAMEWORK_KEY, Document, Hit, HybridIndex, SearchPlan
@@ -408,9 +408,7 @@ def _ids(ids: Sequence[str]) -> list[str]:
 def _cut_from(ref_doc_ids: Sequence[str]) -> Where:
     """The filter for the nodes of these documents; a node that was cut from none is its own document."""
     ids = _ids(ref_doc_ids)
-    keys = (SOURCE_ID, SOURCE_ID_ATTACHED)
-    whole = {ID: {"in": ids}} | {key: {"exists": False} for key in keys}
-    return {"or": [*({key: {"in": ids}} for key in keys), whole]}
+    return {"or": [{SOURCE_ID: {"in": ids}}, {ID: {"in": ids}, SOURCE_ID: {"exists": False}}]}
 
 
 def _refuse(method: str, kwargs: Mapping[str, Any]) -> None:
