@@ -115,6 +115,16 @@ def test_the_same_plain_document_of_both_is_stored_once(index: HybridIndex) -> N
     assert report.skipped == ("keys",)
 
 
+def test_writing_to_what_came_back_changes_no_store(index: HybridIndex) -> None:
+    index.add([KEYS], progress=False)
+    LangChainStore(index).get_by_ids(["keys"])[0].metadata["tags"].append("new")
+    LangChainRetriever(index=index, k=1).invoke("keys")[0].metadata["tags"].append("new")
+    LlamaIndexStore(index).get_nodes(["keys"])[0].metadata["tags"].append("new")
+    LlamaIndexRetriever(index, similarity_top_k=1).retrieve("keys")[0].metadata["tags"].append("new")
+
+    assert index.get(["keys"]) == [KEYS]
+
+
 def test_a_tenant_is_the_same_to_both(index: HybridIndex) -> None:
     LangChainStore(index, tenant="acme").add_texts(["Our door code."], ids=["door"])
     LlamaIndexStore(index.for_tenant("other")).add([TextNode(id_="door", text="Their door code.")])

@@ -288,6 +288,17 @@ class VectorStoreContract:
         query = VectorStoreQuery(query_embedding=other, similarity_top_k=1)
         assert names((await store.query(query)).ids) == ["one"]
 
+    async def test_writing_to_a_node_that_came_back_does_not_change_the_store(
+        self, store: Caller, embed_model: BaseEmbedding
+    ) -> None:
+        await store.add([self.node(embed_model, "one", "A passage.", "doc", tags=["a"])])
+        [node] = await store.get(["one"])
+        node.metadata["tags"].append("b")
+        [found] = (await store.query(self.question(embed_model, "passage"))).nodes or []
+        found.metadata["tags"].append("c")
+
+        assert [again.metadata for again in await store.get(["one"])] == [{"tags": ["a"]}]
+
     async def test_get_nodes_keeps_the_order_and_passes_over_unknown_ids(
         self, store: Caller, nodes: list[TextNode]
     ) -> None:
@@ -325,6 +336,14 @@ class VectorStoreContract:
         await store.delete("handbook")
 
         assert await store.ids() == ["alone", "three"]
+
+    async def test_a_document_s_id_deletes_no_node_of_another_document(
+        self, store: Caller, nodes: list[TextNode]
+    ) -> None:
+        await store.add(nodes)
+        await store.delete(uid("three"))  # the id of a node of "menu"
+
+        assert len(await store.ids()) == 3
 
     async def test_deleting_an_unknown_document_changes_nothing(self, store: Caller, nodes: list[TextNode]) -> None:
         await store.add(nodes)
