@@ -23,6 +23,7 @@ test: $(VENV)/installed-for-tests
 	set -e; for package in $(INTEGRATIONS); do (cd $$package && $(abspath $(BIN))/mypy); done
 	set -e; for example in $(wildcard examples/0*.py); do echo "$$example"; $(BIN)/python "$$example" < /dev/null > /dev/null; done
 	set -e; for package in $(INTEGRATIONS); do (cd $$package && $(abspath $(BIN))/pytest); done
+	$(BIN)/pytest integrations/test_both.py
 	$(BIN)/pytest
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
