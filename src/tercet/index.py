@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -30,7 +30,7 @@ from tercet.plan import SearchPlan
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
 from tercet.store.base import Fillable, Store
-from tercet.store.readers import BlockingReader, in_thread, run_at_once
+from tercet.store.readers import BlockingReader, at_once, in_thread, run_at_once
 from tercet.types import (
     DENSE,
     LATE,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Where: TypeAlias = Mapping[str, Any]
+Call: TypeAlias = Callable[..., Awaitable[list[Embedding]]]
 
 
 class HybridIndex:
@@ -236,7 +237,7 @@ class HybridIndex:
         dense: (n_queries, dim)
         """
         question = self._question(queries, k, where, plan, observer)
-        embed = self._embed_now(question, dense)
+        embed = self._embed(question, dense, at_once)
         return self._shown(run_at_once(answer(question, embed, BlockingReader(self.store), self.encoder)))
 
     async def asearch(
@@ -265,7 +266,7 @@ class HybridIndex:
     ) -> list[list[Hit]]:
         """`search_many` without blocking the event loop."""
         question = self._question(queries, k, where, plan, observer)
-        embed = self._embed_in_thread(question, dense)
+        embed = self._embed(question, dense, in_thread)
         return self._shown(await answer(question, embed, self.store.reader(), self.encoder))
 
     def nearest(self, vector: ArrayLike, *, k: int | None = None, where: Where | None = None) -> list[Hit]:
@@ -289,7 +290,7 @@ class HybridIndex:
     ) -> list[Trace]:
         """Every stage's whole ranking for each query, by stage, with "fused" (the pool) and "final": for evaluation."""
         question = self._question(queries, None, where, plan, None)
-        embed = self._embed_now(question, None)
+        embed = self._embed(question, None, at_once)
         _, traces = run_at_once(rank(question, embed, BlockingReader(self.store)))
         ids = self.store.document_ids(
             list({key for trace in traces for ranking in trace.values() for key, _ in ranking})
@@ -334,7 +335,7 @@ class HybridIndex:
     ) -> list[Explanation]:
         """`explain` for several documents, for which the query is asked once; in the order of the ids."""
         question = self._question([query], k, where, plan, None)
-        embed = self._embed_now(question, None if dense is None else [dense])
+        embed = self._embed(question, None if dense is None else [dense], at_once)
         [embedding], [trace] = run_at_once(rank(question, embed, BlockingReader(self.store)))
         inquiry = Inquiry(query, question.plan, embedding, trace, self.encoder, dense is not None)
         keys = {id_: self._keys(self._scope.stored_ids(id_)) for id_ in _ids(ids)}
@@ -407,29 +408,17 @@ class HybridIndex:
 
         return Question(queries=[""], plan=plan, where=self._condition(where)), embed
 
-    def _embed_now(self, question: Question, dense: Sequence[ArrayLike] | None) -> Embed:
+    def _embed(self, question: Question, dense: Sequence[ArrayLike] | None, call: Call) -> Embed:
+        """The step from queries to embeddings; `call` runs it on the spot or off the event loop."""
         given = self._given(question, dense)
-
-        async def embed() -> list[Embedding]:
-            return self._embeddings(question.queries, given)
-
-        return embed
-
-    def _embed_in_thread(self, question: Question, dense: Sequence[ArrayLike] | None) -> Embed:
-        given = self._given(question, dense)
-
-        async def embed() -> list[Embedding]:
-            return await in_thread(self._embeddings, question.queries, given)
-
-        return embed
+        return lambda: call(self._embeddings, question.queries, given)
 
     def _given(self, question: Question, dense: Sequence[ArrayLike] | None) -> NDArray[np.float32] | None:
         """The queries' dense vectors that need not be made."""
         count, dim = len(question.queries), self.encoder.spec.dense_dim
         if dense is None and DENSE not in question.plan.stages and isinstance(self.encoder, DenseApart):
-            return np.eye(1, dim, dtype=np.float32).repeat(
-                count, axis=0
-            )  # nobody will look at it, or should pay for it
+            # Nobody will look at them, and nobody is to pay for them.
+            return np.eye(1, dim, dtype=np.float32).repeat(count, axis=0)
         return given_rows(dense, count, dim)
 
     def _embeddings(self, queries: Sequence[str], dense: NDArray[np.float32] | None) -> list[Embedding]:

@@ -76,7 +76,10 @@ class OwnDense:
         while texts := list(itertools.islice(stream, WINDOW)):
             vectors = unit_rows(self._embed_documents(texts), self._spec.dense_dim)
             if len(vectors) != len(texts):
-                raise ValueError(f"{self._name} gave {len(vectors)} vectors for {len(texts)} texts")
+                raise ValueError(
+                    f"{self._name} gave {len(vectors)} vectors for {len(texts)} texts; "
+                    f"embed_documents must give one for each, in their order"
+                )
             for embedding, dense in zip(self._others.encode_documents(texts), vectors, strict=True):
                 yield replace(embedding, dense=dense)
 

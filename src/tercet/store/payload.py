@@ -29,7 +29,6 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from tercet.errors import StoreError
@@ -48,8 +47,6 @@ _MAX_TERM_LENGTH = 128
 JSON_BYTES_PER_NUMBER = 22
 
 
-# A query names a hundred candidates, mostly the same ones again; hashing them took a fifth of its time.
-@lru_cache(maxsize=100_000)
 def point_id(document_id: str) -> str:
     """The UUID under which an engine keeps a document: engines take no other string."""
     return str(uuid.uuid5(_POINT_NAMESPACE, document_id))

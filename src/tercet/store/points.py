@@ -114,8 +114,11 @@ class Questions(Generic[EngineFilter]):
         layout: Layout,
         dialect: Dialect[EngineFilter],
         max_request_bytes: int,
+        check: Callable[[Sequence[str], Filter | None], None],
     ) -> None:
+        """check: raises StoreError for stages, or a filter, that cannot be answered yet."""
         self._engine = engine
+        self._check = check
         self._layout = layout
         self._spec = spec
         self._dialect = dialect
@@ -124,6 +127,7 @@ class Questions(Generic[EngineFilter]):
     async def prefetch(
         self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
     ) -> list[dict[str, Ranking]]:
+        self._check(stages, where)
         for query in queries:
             check_embedding(query, self._spec)
         condition = None if where is None else translate(where, self._dialect)
@@ -147,6 +151,7 @@ class Questions(Generic[EngineFilter]):
         return found
 
     async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
+        self._check([LATE], None)
         for multi_vector, _ in queries:
             check_multi_vector(multi_vector, self._spec)
         searches = (Search(LATE, multi_vector.vectors, max(1, len(keys)), keys) for multi_vector, keys in queries)
@@ -224,7 +229,17 @@ class PointStore(ABC, Generic[EngineFilter]):
 
     def _questions(self, engine: Engine[EngineFilter] | None = None) -> Questions[EngineFilter]:
         """To `engine`, or blocking to this store."""
-        return Questions(engine or _Blocking(self), self._spec, self._layout, self._dialect, self.max_request_bytes)
+        return Questions(
+            engine or _Blocking(self),
+            self._spec,
+            self._layout,
+            self._dialect,
+            self.max_request_bytes,
+            self._check_answerable,
+        )
+
+    def _check_answerable(self, stages: Sequence[str], where: Filter | None) -> None:
+        """Every document of a store that wrote them all has everything."""
 
     def _condition(self, where: Filter | None) -> EngineFilter | None:
         return None if where is None else translate(where, self._dialect)

@@ -20,9 +20,9 @@ from tercet.store.base import Unfilled
 from tercet.store.checks import check_records
 from tercet.store.layouts import JoinedLayout, LangChainLayout, LayoutName, LlamaIndexLayout
 from tercet.store.payload import ENCODER, TERMS, split_by_bytes
-from tercet.store.points import Engine, Point, Questions, stored_of
+from tercet.store.points import Point, stored_of
 from tercet.store.qdrant import QdrantStore, connect, version_numbers
-from tercet.types import DENSE, LATE, SPARSE, Embedding, MultiVector, Ranking, Record, Stored
+from tercet.types import DENSE, LATE, SPARSE, Record, Stored
 
 #: Servers can give a live collection another named vector since then.
 NAMED_VECTORS_SINCE = (1, 18)
@@ -106,7 +106,7 @@ class JoinedStore(QdrantStore):
     def pass_over(self, key: str) -> None:
         entry = {"id": key, "encoder": self._spec.fingerprint}
         self._ask(self._client.set_payload, self._collection, {"tercet": entry}, points=[key], wait=True)
-        self._count_pending()
+        self._pending = max(0, self._pending - 1)
 
     def fill(self, records: Sequence[Record]) -> None:
         # Of these embeddings the dense vector is not used: that of the collection stays.
@@ -127,7 +127,8 @@ class JoinedStore(QdrantStore):
             for field, of_dates in self._fields_to_index(point.payload for point in batch):
                 kind = models.PayloadSchemaType
                 self._create_index(field, kind.DATETIME if of_dates else kind.FLOAT)
-        self._count_pending()
+        # Counted when joined, and not again for each batch: the server would look at every point each time.
+        self._pending = max(0, self._pending - len(records))
 
     def _join(self, layout: type[JoinedLayout], dense_vector: str | None) -> None:
         self._version = self._ask(lambda: self._client.info().version)
@@ -205,37 +206,16 @@ class JoinedStore(QdrantStore):
         except StoreError as error:
             return InvalidDocument(str(error))
 
-    def _questions(self, engine: Engine[models.Filter] | None = None) -> Questions[models.Filter]:
-        return _JoinedQuestions(super()._questions(engine), self)
+    def _check_answerable(self, stages: Sequence[str], where: Filter | None) -> None:
+        # What documents without filled-in vectors would silently miss.
+        if self._pending and (where is not None or set(stages) - {DENSE}):
+            raise StoreError(
+                f"{self._pending:,} documents of {self!r} have no sparse vector, no multi-vector and nothing to filter "
+                f"by yet; call index.backfill(), or search with SearchPlan(stages=('dense',)) and without a filter"
+            )
 
     def __repr__(self) -> str:
         return f"JoinedStore({self._place!r}, {self._collection!r}, {self._layout.name}, encoder={self._spec.name!r})"
-
-
-class _JoinedQuestions(Questions[models.Filter]):
-    """Asks nothing that documents without filled-in vectors would silently miss."""
-
-    def __init__(self, questions: Questions[models.Filter], store: JoinedStore) -> None:
-        self.__dict__.update(vars(questions))
-        self._store = store
-
-    async def prefetch(
-        self, queries: Sequence[Embedding], stages: Sequence[str], *, limit: int, where: Filter | None = None
-    ) -> list[dict[str, Ranking]]:
-        if SPARSE in stages or where is not None:
-            self._check()
-        return await super().prefetch(queries, stages, limit=limit, where=where)
-
-    async def rerank(self, queries: Sequence[tuple[MultiVector, Sequence[str]]]) -> list[Ranking]:
-        self._check()
-        return await super().rerank(queries)
-
-    def _check(self) -> None:
-        if count := self._store.pending():
-            raise StoreError(
-                f"{count:,} documents of {self._store!r} have no sparse vector, no multi-vector and nothing to filter "
-                f"by yet; call index.backfill(), or search with SearchPlan(stages=('dense',)) and without a filter"
-            )
 
 
 _UNFILLED = models.IsEmptyCondition(is_empty=models.PayloadField(key=ENCODER))

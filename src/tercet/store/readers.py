@@ -76,6 +76,11 @@ async def in_thread(
     return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
 
+async def at_once(function: Callable[Arguments, Answer], *args: Arguments.args, **options: Arguments.kwargs) -> Answer:
+    """A blocking call on the spot, for `run_at_once`."""
+    return function(*args, **options)
+
+
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(available_cores(), thread_name_prefix="tercet")
