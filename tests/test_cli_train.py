@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tercet import cli_train
 from tercet.cli import app
+from tercet.cli import train as cli_train
 from tercet.encoders.mini import MiniEncoder
 from tercet.index import HybridIndex
 from tercet.training.data import read_examples, write_examples
