@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "filters",
         "observing",
         "plan",
+        "processors",
         "progress",
         "types",
     },

@@ -27,10 +27,11 @@ from tercet.intake import Addable
 from tercet.joining import check_dense_model, fill_in
 from tercet.observing import Observer
 from tercet.plan import SearchPlan
+from tercet.processors import in_thread
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
 from tercet.store.base import Fillable, Store
-from tercet.store.readers import BlockingReader, at_once, in_thread, run_at_once
+from tercet.store.readers import BlockingReader, at_once, run_at_once
 from tercet.types import (
     DENSE,
     LATE,

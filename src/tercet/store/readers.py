@@ -6,15 +6,11 @@ wait, an event loop over the store's own `reader()`.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import functools
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from tercet.filters import Filter
-from tercet.processors import available_cores
+from tercet.processors import in_thread
 from tercet.store.base import Store
 from tercet.types import Embedding, MultiVector, Ranking, Stored
 
@@ -64,26 +60,9 @@ class ThreadReader:
         return await in_thread(self._store.document_ids, keys)
 
 
-async def in_thread(
-    function: Callable[Arguments, Answer], *args: Arguments.args, **options: Arguments.kwargs
-) -> Answer:
-    """A blocking call off the event loop, in one of as many threads as there are processors.
-
-    The loop's own pool has more, and each of them wants the interpreter: eight searches side by side then held the loop
-    for 30 to 100 ms on two cores, with two threads for 12 to 30, in the same time altogether.
-    """
-    call = functools.partial(contextvars.copy_context().run, functools.partial(function, *args, **options))
-    return await asyncio.get_running_loop().run_in_executor(_threads(), call)
-
-
 async def at_once(function: Callable[Arguments, Answer], *args: Arguments.args, **options: Arguments.kwargs) -> Answer:
     """A blocking call on the spot, for `run_at_once`."""
     return function(*args, **options)
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available_cores(), thread_name_prefix="tercet")
 
 
 def run_at_once(coroutine: Coroutine[Any, Any, Answer]) -> Answer:

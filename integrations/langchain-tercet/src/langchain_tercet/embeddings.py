@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from tercet import HybridIndex, SearchPlan
 from tercet.encoders.base import Encoder
 from tercet.encoders.own_dense import OwnDense
-from tercet.store.readers import in_thread
+from tercet.processors import in_thread
 from tercet.types import DENSE
 
 
