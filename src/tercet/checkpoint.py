@@ -35,16 +35,50 @@ QUERY_WEIGHTS = "sparse.query_weights"
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "tercet.json", "model.safetensors", "tokenizer.json"
 
 Precision: TypeAlias = Literal["int8", "f32"]
+HeadName: TypeAlias = Literal["dense", "sparse", "late"]
+HEADS: tuple[HeadName, ...] = ("dense", "sparse", "late")
 Weights: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseForm:
+    """How a sparse head weighs the vocabulary. What is left unsaid is tercet's own head, see tercet.models.heads.
+
+    residual: z = LayerNorm(GELU(T h) + h); without it z = LayerNorm(GELU(T h)), as in BERT's head for masked words
+    projected: z goes through a low-rank projection before the decoder
+    bonus: a token adds a weight of its own to its own vocabulary entry
+    specials: [CLS] and [SEP] speak, too, as in SPLADE
+    pooling: over tokens, "max" (SPLADE v2) or "sum" (SPLADE v1)
+    logarithms: how often log1p is taken after relu; 2 is what sentence-transformers calls "log1p_relu" (OpenSearch v3)
+    """
+
+    residual: bool = True
+    projected: bool = True
+    bonus: bool = True
+    specials: bool = False
+    pooling: Literal["max", "sum"] = "max"
+    logarithms: int = 1
+
+
+#: BERT's own head for masked words: what SPLADE models are made of.
+MASKED_WORDS = SparseForm(residual=False, projected=False, bonus=False, specials=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """What stands in tercet.json.
 
+    heads: those that the checkpoint holds; a SPLADE or a ColBERT from elsewhere has one of them
     activation_ranges: for each linear layer, the least and greatest input seen on a sample; int8 uses them as fixed
         scales, so that a text's vectors do not depend on the other texts of its batch
     skiplist: tokens of documents that late interaction leaves out (punctuation)
+    query_marker, document_marker: the token after [CLS] that tells the trunk which side it reads, as ColBERT's
+        "[unused0]" and "[unused1]" (Khattab & Zaharia, 2020); "" for none
+    late_specials: [CLS], [SEP] and the marker have rows in the multi-vector, too, as ColBERT's have
+    query_augmentation: the multi-vector of a query that has fewer tokens than this gets a row for each [MASK] that is
+        put behind it, up to so many tokens, special ones included; 0 for none. Longer queries stay whole, up to
+        max_query_tokens: where both numbers are equal every query has this length, as in ColBERT
+    attend_to_augmentation: the query's own tokens see those [MASK]s. Otherwise only they see the query
     weights_hash, tokenizer_hash: sha256 of model.safetensors and tokenizer.json
     """
 
@@ -64,13 +98,27 @@ class ModelConfig:
     query_prompt: str = ""
     document_prompt: str = ""
     skiplist: tuple[int, ...] = ()
+    query_marker: str = ""
+    document_marker: str = ""
+    late_specials: bool = False
+    query_augmentation: int = 0
+    attend_to_augmentation: bool = False
+    heads: tuple[HeadName, ...] = HEADS
+    sparse_form: SparseForm = SparseForm()
     activation_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     weights_hash: str = ""
     tokenizer_hash: str = ""
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        if self.query_augmentation > self.max_query_tokens:
+            raise CheckpointError(
+                f"{self.name!r} fills queries up to {self.query_augmentation} tokens and cuts them at "
+                f"{self.max_query_tokens}; raise max_query_tokens, or lower query_augmentation"
+            )
+
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+        return json.dumps(self._said(), indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, place: Path) -> ModelConfig:
@@ -82,17 +130,39 @@ class ModelConfig:
             found = values.get("format") if isinstance(values, dict) else values
             raise CheckpointError(f"{place} has format {found!r}, this version of tercet reads format {FORMAT}")
         known = {entry.name for entry in dataclasses.fields(cls)}
-        if wrong := set(values) ^ known:
+        if wrong := (set(values) - known) | (known - set(_LATER) - set(values)):
             raise CheckpointError(f"{place} has missing or unknown entries: {', '.join(sorted(wrong))}")
         values["skiplist"] = tuple(values["skiplist"])
+        values["heads"] = tuple(values.get("heads", HEADS))
+        try:
+            values["sparse_form"] = SparseForm(**values.get("sparse_form", {}))
+        except TypeError as error:
+            raise CheckpointError(f"{place}: sparse_form is unknown to this version of tercet ({error})") from error
         values["activation_ranges"] = {name: tuple(pair) for name, pair in values["activation_ranges"].items()}
         return cls(**values)
 
     def fingerprint(self, precision: str) -> str:
         """Changes whenever the same text would get other vectors."""
-        shaping = {**dataclasses.asdict(self), "precision": precision}
+        shaping = {**self._said(), "precision": precision}
         del shaping["name"]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _said(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
+
+
+#: Entries that came after the first folders, with what these do. Left unsaid where they say the same: such a folder is
+#: read by older versions, and an index that an older version filled knows its encoder again.
+_LATER: Mapping[str, object] = {
+    "query_marker": "",
+    "document_marker": "",
+    "late_specials": False,
+    "query_augmentation": 0,
+    "attend_to_augmentation": False,
+    "heads": HEADS,
+    "sparse_form": dataclasses.asdict(SparseForm()),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +217,14 @@ class Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"{path} not found; tercet.models.graph.write_graphs(folder) writes it")
         return path.read_bytes()
+
+
+def token_id(tokenizer: Tokenizer, token: str, name: str) -> int:
+    """Raises CheckpointError where the tokenizer of the model `name` has no such token."""
+    index = tokenizer.token_to_id(token)
+    if index is None:
+        raise CheckpointError(f"the tokenizer of {name!r} has no {token}; is it BERT's?")
+    return int(index)
 
 
 def graph_file(precision: Precision) -> str:

@@ -14,10 +14,7 @@ from tercet.errors import CheckpointError
 
 def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision) -> dict[str, NDArray[Any]]:
     """The tensors that `tercet.models.graph` declares, by name, from those of model.safetensors."""
-    terms = weights["sparse.terms"].astype(np.int64)
-    columns = np.full(config.vocabulary_size, len(terms), np.int64)
-    columns[terms] = np.arange(len(terms))
-    ready: dict[str, NDArray[Any]] = {"sparse.columns": columns}
+    ready: dict[str, NDArray[Any]] = {}
     for name, tensor in weights.items():
         layer, _, kind = name.rpartition(".")
         if name in ("sparse.terms", QUERY_WEIGHTS) or kind == "smooth":
@@ -29,6 +26,17 @@ def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision)
             ready[f"{layer}.smooth.inverse"] = 1 / smooth
         else:
             ready[name] = tensor if tensor.dtype != np.float16 else tensor.astype(np.float32)
+    return ready | _decoder(weights, config, precision) if "sparse" in config.heads else ready
+
+
+def _decoder(weights: Weights, config: ModelConfig, precision: Precision) -> dict[str, NDArray[Any]]:
+    """The decoder's rows of terms in tiles, and the column of each vocabulary index, which the bonus needs."""
+    ready: dict[str, NDArray[Any]] = {}
+    terms = weights["sparse.terms"].astype(np.int64)
+    if config.sparse_form.bonus:
+        columns = np.full(config.vocabulary_size, len(terms), np.int64)
+        columns[terms] = np.arange(len(terms))
+        ready["sparse.columns"] = columns
     rows, scales = weights["sparse.decoder.rows"][terms], weights["sparse.decoder.rows.scale"][terms]
     for tile, start in enumerate(range(0, len(terms), TILE_TERMS)):
         part = slice(start, start + TILE_TERMS)

@@ -17,11 +17,14 @@ from tokenizers import Tokenizer
 
 from tercet.checkpoint import (
     CONFIG_FILE,
+    HEADS,
     QUERY_WEIGHTS,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Checkpoint,
+    HeadName,
     ModelConfig,
+    SparseForm,
     file_hash,
     quantize_rows,
 )
@@ -78,6 +81,7 @@ def config_of_bert(trunk: Path, *, name: str) -> ModelConfig:
         max_positions=bert["max_position_embeddings"],
         max_query_tokens=min(QUERY_TOKENS, bert["max_position_embeddings"]),
         max_document_tokens=min(DOCUMENT_TOKENS, bert["max_position_embeddings"]),
+        skiplist=punctuation(Tokenizer.from_file(str(trunk / TOKENIZER_FILE))),
         late_dim=0,
         sparse_rank=0,
         sparse_terms=0,
@@ -90,36 +94,48 @@ def write_model(
     config: ModelConfig,
     tokenizer: Path,
     trunk: Tensors,
-    sparse: SparseHead,
-    late: LateHead,
+    sparse: SparseHead | None,
+    late: LateHead | None,
     calibration: Sequence[str],
     card: str,
+    heads: tuple[HeadName, ...] = HEADS,
     query_weights: NDArray[np.float32] | None = None,
     kept: Mapping[str, NDArray[Any]] | None = None,
 ) -> Checkpoint:
     """Write a checkpoint folder from its parts.
 
-    config: of the trunk, with limits and prompts; sizes of the heads, ranges and hashes are filled in
+    config: of the trunk, with limits, prompts and how late interaction reads; sizes of the heads, ranges and hashes are
+        filled in
     tokenizer: a tokenizer.json
     trunk: as `trunk_tensors` names them
+    sparse, late: None where `heads` does not have them
     query_weights: (vocabulary,) where queries are weighed by a table instead of the model
     kept: tensors of an earlier checkpoint that were not trained. Rounding them again would move them a little.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(tokenizer, folder / TOKENIZER_FILE)
     opened = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    terms = expressible_terms(opened)
-    tensors = {**trunk, **head_tensors(sparse, late, terms), **(kept or {})}
+    terms = np.zeros(0, np.int32)
+    tensors = dict(trunk)
+    if late is not None:
+        tensors |= late_tensors(late)
+    if sparse is not None:
+        # A head from elsewhere may say any entry of its vocabulary; ours learns none that is no word.
+        whole = np.arange(config.vocabulary_size, dtype=np.int32)
+        terms = whole if sparse.form.specials else expressible_terms(opened)
+        tensors |= sparse_tensors(sparse, terms)
+    tensors |= kept or {}
     if query_weights is not None:
         tensors[QUERY_WEIGHTS] = np.zeros_like(query_weights)
         tensors[QUERY_WEIGHTS][terms] = query_weights[terms]
     save_file(tensors, folder / WEIGHTS_FILE)
     config = dataclasses.replace(
         config,
-        late_dim=late.project.out_features,
-        sparse_rank=sparse.project.out_features,
+        heads=heads,
+        late_dim=late.project.out_features if late else 0,
+        sparse_rank=sparse.rank if sparse else 0,
         sparse_terms=len(terms),
-        skiplist=punctuation(opened),
+        sparse_form=sparse.form if sparse else SparseForm(),
         activation_ranges={},
         weights_hash=file_hash(folder / WEIGHTS_FILE),
         tokenizer_hash=file_hash(folder / TOKENIZER_FILE),
@@ -183,22 +199,28 @@ def trunk_tensors(state: Mapping[str, NDArray[Any]], layers: int) -> Tensors:
     return tensors
 
 
-def head_tensors(sparse: SparseHead, late: LateHead, terms: NDArray[np.int32]) -> Tensors:
+def late_tensors(late: LateHead) -> Tensors:
+    return {"late.project.weight": _half(_numpy(late.project.weight).T)}
+
+
+def sparse_tensors(sparse: SparseHead, terms: NDArray[np.int32]) -> Tensors:
     rows, scales = quantize_rows(_numpy(sparse.decoder))
-    return {
-        "late.project.weight": _half(_numpy(late.project.weight).T),
+    tensors: Tensors = {
         "sparse.transform.weight": _half(_numpy(sparse.transform.weight).T),
         "sparse.transform.bias": _numpy(sparse.transform.bias),
         "sparse.norm.weight": _numpy(sparse.norm.weight),
         "sparse.norm.bias": _numpy(sparse.norm.bias),
-        "sparse.project.weight": _half(_numpy(sparse.project.weight).T),
         "sparse.decoder.rows": rows,
         "sparse.decoder.rows.scale": scales,
         "sparse.bias": _numpy(sparse.bias)[terms],
-        "sparse.bonus.weight": _numpy(sparse.bonus.weight).T.copy(),
-        "sparse.term_bonus": _numpy(sparse.term_bonus) + _numpy(sparse.bonus.bias),
         "sparse.terms": terms,
     }
+    if sparse.form.projected:
+        tensors["sparse.project.weight"] = _half(_numpy(sparse.project.weight).T)
+    if sparse.form.bonus:
+        tensors["sparse.bonus.weight"] = _numpy(sparse.bonus.weight).T.copy()
+        tensors["sparse.term_bonus"] = _numpy(sparse.term_bonus) + _numpy(sparse.bonus.bias)
+    return tensors
 
 
 def _copy_norm(tensors: Tensors, name: str, state: Mapping[str, NDArray[Any]], source: str) -> None:

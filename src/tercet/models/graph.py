@@ -65,30 +65,41 @@ class _Graph:
 
     def build(self) -> onnx.ModelProto:
         states = self.trunk()
-        self.dense(states)
-        self.late(states)
-        self.sparse(states)
-        config = self.config
-        hidden, late, rank, terms = config.hidden, config.late_dim, config.sparse_rank, config.sparse_terms
+        parts = {"dense": self.dense, "late": self.late, "sparse": self.sparse}
+        for head, part in parts.items():
+            if head in self.config.heads:
+                part(states)
         graph = helper.make_graph(
             self.nodes,
-            config.name,
+            self.config.name,
             [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "n_tokens"])]
             + [
                 helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "n_tokens"])
                 for name in ("attention_mask", "word_mask")
             ],
-            [
-                helper.make_tensor_value_info("dense", TensorProto.FLOAT, ["batch", hidden]),
-                helper.make_tensor_value_info("late", TensorProto.FLOAT, ["batch", "n_tokens", late]),
-                helper.make_tensor_value_info("sparse", TensorProto.FLOAT, ["batch", terms]),
-                helper.make_tensor_value_info("words", TensorProto.FLOAT, ["batch", "n_tokens", rank]),
-                helper.make_tensor_value_info("own", TensorProto.FLOAT, ["batch", "n_tokens"]),
-            ],
+            self.outputs(),
             self.initializers,
         )
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid(CONTRIB, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="tercet")
+
+    def outputs(self) -> list[onnx.ValueInfoProto]:
+        config = self.config
+        by_head: dict[str, dict[str, list[str | int]]] = {
+            "dense": {"dense": ["batch", config.hidden]},
+            "late": {"late": ["batch", "n_tokens", config.late_dim]},
+            "sparse": {
+                "sparse": ["batch", config.sparse_terms],
+                "words": ["batch", "n_tokens", config.sparse_rank],
+                "own": ["batch", "n_tokens"],
+            },
+        }
+        return [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for head, outputs in by_head.items()
+            if head in config.heads
+            for name, shape in outputs.items()
+        ]
 
     # --- the parts of the model, in the order in which a text passes them ---
 
@@ -158,12 +169,17 @@ class _Graph:
 
     def sparse(self, states: str) -> None:
         """SparseHead of tercet.models.heads, in tiles of the vocabulary, maximum before everything monotone."""
-        config, hidden, rank, terms = self.config, self.config.hidden, self.config.sparse_rank, self.config.sparse_terms
+        config, hidden, form = self.config, self.config.hidden, self.config.sparse_form
         transformed = self.linear("sparse.transform", states, hidden, hidden, bias=False)
         self.weight("sparse.transform.bias", (hidden,))
         transformed = self.node("BiasGelu", [transformed, "sparse.transform.bias"], domain=CONTRIB)
-        normed = self.skip_norm("sparse.norm", transformed, states)
-        projected = self.linear("sparse.project", normed, hidden, rank, bias=False)
+        if form.residual:
+            normed = self.skip_norm("sparse.norm", transformed, states)
+        else:
+            normed = self.norm("sparse.norm", transformed)
+        projected = normed
+        if form.projected:
+            projected = self.linear("sparse.project", normed, hidden, config.sparse_rank, bias=False)
         is_word = self.node("Cast", ["word_mask"], to=TensorProto.BOOL)
         is_word_row = self.node("Unsqueeze", [is_word, self.constant(np.array([2]))])
         # Padding and special tokens take the place of the text's first word: twice the same never changes a maximum.
@@ -172,18 +188,67 @@ class _Graph:
             [projected, self.constant(np.array([1])), self.constant(np.array([2])), self.constant(np.array([1]))],
         )
         words = self.node("Where", [is_word_row, projected, first_word], output="words")
-        pooled = self.max_over_tokens(words)
+        self.weight("sparse.bias", (config.sparse_terms,))
         own = self.own_term_logits(normed, projected, is_word)
-        columns = self.node(
-            "Gather", [self.external("sparse.columns", (config.vocabulary_size,), TensorProto.INT64), "input_ids"]
-        )
-        joined = self.node("ScatterElements", [pooled, columns, own], axis=1, reduction="max")
-        kept = self.node(
-            "Slice",
-            [joined, self.constant(np.array([0])), self.constant(np.array([terms])), self.constant(np.array([1]))],
-        )
-        self.weight("sparse.bias", (terms,))
-        self.node("Add", [kept, "sparse.bias"], output="sparse")
+        if form.pooling == "sum":
+            self.sum_over_tokens(words, is_word_row, own)
+            return
+        pooled = self.max_over_tokens(words)
+        if form.bonus:
+            pooled = self.node("ScatterElements", [pooled, self.columns(), own], axis=1, reduction="max")
+        self.node("Add", [self.without_spare(pooled), "sparse.bias"], output="sparse")
+
+    def sum_over_tokens(self, words: str, is_word_row: str, own: str) -> None:
+        """SPLADE v1: the weights of a text's tokens summed, a tile of terms at a time. `sparse` are weights here.
+
+        A token's own word has its bonus: what the bonus makes it weigh more is added to the sum.
+        """
+        rank, terms, form = self.config.sparse_rank, self.config.sparse_terms, self.config.sparse_form
+        mask = self.node("Cast", [is_word_row], to=TensorProto.FLOAT)
+        self.linear_inputs["sparse.decoder"] = words
+        quantized = self.quantize("sparse.decoder", words) if self.precision == "int8" else None
+        tiles = []
+        for tile, start in enumerate(range(0, terms, TILE_TERMS)):
+            width = min(TILE_TERMS, terms - start)
+            logits = self.matmul(f"sparse.decoder.{tile}", words, rank, width, quantized)
+            bounds = [self.constant(np.array([at])) for at in (start, start + width, 0)]
+            weights = self.weights_of(self.node("Add", [logits, self.node("Slice", ["sparse.bias", *bounds])]))
+            # (batch, n_tokens, width) · (batch, n_tokens, 1): what is no word adds nothing.
+            weights = self.node("Mul", [weights, mask])
+            tiles.append(self.node("ReduceSum", [weights, self.constant(np.array([1]))], keepdims=0))
+        summed = self.with_spare(tiles)
+        if form.bonus:
+            columns = self.columns()
+            spare = self.constant(np.full(1, -1e9, np.float32))  # what is no term weighs nothing
+            bias = self.node("Gather", [self.node("Concat", ["sparse.bias", spare], axis=0), columns])
+            alone = self.node("Sub", [own, "own_bonus"])
+            gain = self.node(
+                "Sub",
+                [self.weights_of(self.node("Add", [logits, bias])) for logits in (own, alone)],
+            )
+            summed = self.node("ScatterElements", [summed, columns, gain], axis=1, reduction="add")
+        self.node("Identity", [self.without_spare(summed)], output="sparse")
+
+    def weights_of(self, logits: str) -> str:
+        """log1p(relu(x)), as often as the form says."""
+        weights = self.node("Relu", [logits])
+        for _ in range(self.config.sparse_form.logarithms):
+            weights = self.node("Log", [self.node("Add", [weights, self.constant(np.float32(1))])])
+        return weights
+
+    def columns(self) -> str:
+        """(batch, n_tokens): the column of each token's own term."""
+        table = self.external("sparse.columns", (self.config.vocabulary_size,), TensorProto.INT64)
+        return self.node("Gather", [table, "input_ids"])
+
+    def with_spare(self, tiles: Sequence[str]) -> str:
+        """The tiles side by side, and one column more, of the same batch size: the first again, which nobody reads."""
+        bounds = [self.constant(np.array([at])) for at in (0, 1, 1)]
+        return self.node("Concat", [*tiles, self.node("Slice", [tiles[0], *bounds])], axis=1)
+
+    def without_spare(self, pooled: str) -> str:
+        bounds = [self.constant(np.array([at])) for at in (0, self.config.sparse_terms, 1)]
+        return self.node("Slice", [pooled, *bounds])
 
     def max_over_tokens(self, words: str) -> str:
         """(batch, n_tokens, rank) → (batch, sparse_terms + 1): the last column takes the tokens that are no terms."""
@@ -195,16 +260,15 @@ class _Graph:
             width = min(TILE_TERMS, terms - start)
             logits = self.matmul(f"sparse.decoder.{tile}", words, rank, width, quantized)
             tiles.append(self.node("ReduceMax", [logits, self.constant(np.array([1]))], keepdims=0))
-        # One column more, of the same batch size: the first one again, which nobody reads.
-        spare = self.node(
-            "Slice",
-            [tiles[0], self.constant(np.array([0])), self.constant(np.array([1])), self.constant(np.array([1]))],
-        )
-        return self.node("Concat", [*tiles, spare], axis=1)
+        return self.with_spare(tiles)
 
     def own_term_logits(self, normed: str, projected: str, is_word: str) -> str:
         """(batch, n_tokens): each token's logit for its own word with the lexical bonus, -1e9 where it is no word."""
         config = self.config
+        nothing = self.constant(np.float32(-1e9))
+        if not config.sparse_form.bonus:
+            zeros = self.node("Mul", [self.node("Cast", [is_word], to=TensorProto.FLOAT), self.constant(np.float32(0))])
+            return self.node("Add", [zeros, nothing], output="own")
         self.weight("sparse.decoder.rows", (config.vocabulary_size, config.sparse_rank), TensorProto.INT8)
         self.weight("sparse.decoder.rows.scale", (config.vocabulary_size,))
         rows = self.node("Cast", [self.node("Gather", ["sparse.decoder.rows", "input_ids"])], to=TensorProto.FLOAT)
@@ -216,8 +280,7 @@ class _Graph:
         )
         # The head's own bias stands in the table of terms.
         by_term = self.node("Gather", [self.external("sparse.term_bonus", (config.vocabulary_size,)), "input_ids"])
-        bonus = self.node("Softplus", [self.node("Add", [bonus, by_term])])
-        nothing = self.constant(np.float32(-1e9))
+        bonus = self.node("Softplus", [self.node("Add", [bonus, by_term])], output="own_bonus")
         return self.node("Where", [is_word, self.node("Add", [dot, bonus]), nothing], output="own")
 
     # --- building blocks ---

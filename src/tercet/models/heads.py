@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tercet.checkpoint import SparseForm
+
 #: Tokens and vocabulary rows of one tile of logits: 512 × 1024 f32 numbers are 2 MB, which stays in the cache.
 TILE_TOKENS, TILE_TERMS = 512, 1024
+OWN_FORM = SparseForm()
 
 
 def dense_head(states: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -35,17 +38,27 @@ class SparseHead(nn.Module):
     weight of its own, and only expansions go through the bottleneck.
 
     weights = log1p(relu(max over tokens)). The bias is added after the max; the log, too, since both are monotone.
+
+    `form` leaves parts out, as far as BERT's own head for masked words, of which other SPLADE models are made.
     """
 
-    def __init__(self, hidden: int, vocabulary_size: int, rank: int) -> None:
+    def __init__(self, hidden: int, vocabulary_size: int, rank: int, form: SparseForm = OWN_FORM) -> None:
+        """rank: of the decoder; `hidden` where the form has no projection."""
         super().__init__()
+        self.form = form
         self.transform = nn.Linear(hidden, hidden)
         self.norm = nn.LayerNorm(hidden)
-        self.project = nn.Linear(hidden, rank, bias=False)
+        self.project = nn.Linear(hidden, rank, bias=False) if form.projected else nn.Identity()
         self.decoder = nn.Parameter(torch.zeros(vocabulary_size, rank))
         self.bias = nn.Parameter(torch.full((vocabulary_size,), -6.0))
-        self.bonus = nn.Linear(hidden, 1)
-        self.term_bonus = nn.Parameter(torch.zeros(vocabulary_size))
+        if form.bonus:
+            self.bonus = nn.Linear(hidden, 1)
+            self.term_bonus = nn.Parameter(torch.zeros(vocabulary_size))
+
+    @property
+    def rank(self) -> int:
+        """What the decoder multiplies: so many numbers for each token and each term."""
+        return self.decoder.shape[1]
 
     @torch.no_grad()
     def start_from(self, word_embeddings: Tensor, inverse_document_frequency: Tensor) -> None:
@@ -62,24 +75,43 @@ class SparseHead(nn.Module):
         nn.init.zeros_(self.bonus.bias)
         centred = F.normalize(word_embeddings.float() - word_embeddings.float().mean(dim=0), dim=-1)
         _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-        rank = self.project.out_features
-        self.project.weight.copy_(directions[:rank])
-        self.decoder.copy_(centred @ directions[:rank].T)
+        self.project.weight.copy_(directions[: self.rank])
+        self.decoder.copy_(centred @ directions[: self.rank].T)
         self.term_bonus.copy_(4.0 * inverse_document_frequency)
 
     def forward(self, states: Tensor, token_ids: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Weigh the vocabulary for each text. Special tokens must have been left out: they would fire as terms.
+        """Weigh the vocabulary for each text. Where the form has no specials they must have been left out.
 
         states: (n_tokens, hidden); token_ids: (n_tokens,)
         returns: (batch, vocabulary), non-negative
         """
         projected, bonus = self.token_terms(states, token_ids)
-        pooled = MaxOverTokens.apply(projected, self.decoder, bonus, token_ids, tuple(lengths))
-        return torch.log1p(torch.relu(pooled + self.bias))
+        if self.form.pooling == "max":
+            pooled = MaxOverTokens.apply(projected, self.decoder, bonus, token_ids, tuple(lengths))
+            return self.weigh(pooled + self.bias)
+        # One text's logits at a time: a sum needs the logarithm of each.
+        sums, start = [], 0
+        for length in lengths:
+            tokens = slice(start, start + length)
+            start += length
+            logits = projected[tokens] @ self.decoder.T + self.bias
+            logits = logits.scatter_add(1, token_ids[tokens, None], bonus[tokens, None])
+            sums.append(self.weigh(logits).sum(dim=0))
+        return torch.stack(sums)
+
+    def weigh(self, logits: Tensor) -> Tensor:
+        """From logits to weights: log1p(relu(x)), or its log1p once more."""
+        weights = torch.relu(logits)
+        for _ in range(self.form.logarithms):
+            weights = torch.log1p(weights)
+        return weights
 
     def token_terms(self, states: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """What a token says: its point in the decoder's space (n_tokens, rank) and the bonus of its own word."""
-        hidden = self.norm(F.gelu(self.transform(states)) + states)
+        hidden = F.gelu(self.transform(states))
+        hidden = self.norm(hidden + states if self.form.residual else hidden)
+        if not self.form.bonus:
+            return self.project(hidden), hidden.new_zeros(len(hidden))
         # Softplus keeps the bonus positive: then a token's own logit with bonus always wins over the one without.
         return self.project(hidden), F.softplus(self.bonus(hidden).squeeze(-1) + self.term_bonus[token_ids])
 

@@ -77,30 +77,35 @@ def _from_checkpoint(folder: Path) -> LoadedModel:
     config, weights = checkpoint.config, checkpoint.weights()
     checkpoint.tokenizer()  # compares its hash
     trunk = _bert(config, bert_state(weights, config))
-    late = LateHead(config.hidden, config.late_dim)
-    late.load_state_dict({"project.weight": _tensor(weights["late.project.weight"].T)})
-    return LoadedModel(config, folder / TOKENIZER_FILE, trunk, sparse_head(weights, config), late, weights)
+    sparse = sparse_head(weights, config) if "sparse" in config.heads else None
+    late = None
+    if "late" in config.heads:
+        late = LateHead(config.hidden, config.late_dim)
+        late.load_state_dict({"project.weight": _tensor(weights["late.project.weight"].T)})
+    return LoadedModel(config, folder / TOKENIZER_FILE, trunk, sparse, late, weights)
 
 
 def sparse_head(weights: Weights, config: ModelConfig) -> SparseHead:
     """The stored head; the bias of the bonus stands in the table of terms, where export has put it."""
-    head = SparseHead(config.hidden, config.vocabulary_size, config.sparse_rank)
+    form = config.sparse_form
+    head = SparseHead(config.hidden, config.vocabulary_size, config.sparse_rank, form)
     bias = torch.full((config.vocabulary_size,), NEVER)
     bias[torch.from_numpy(weights["sparse.terms"].astype(np.int64))] = _tensor(weights["sparse.bias"])
-    head.load_state_dict(
-        {
-            "transform.weight": _tensor(weights["sparse.transform.weight"].T),
-            "transform.bias": _tensor(weights["sparse.transform.bias"]),
-            "norm.weight": _tensor(weights["sparse.norm.weight"]),
-            "norm.bias": _tensor(weights["sparse.norm.bias"]),
-            "project.weight": _tensor(weights["sparse.project.weight"].T),
-            "decoder": _tensor(dequantize_rows(weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"])),
-            "bias": bias,
-            "bonus.weight": _tensor(weights["sparse.bonus.weight"].T),
-            "bonus.bias": torch.zeros(1),
-            "term_bonus": _tensor(weights["sparse.term_bonus"]),
-        }
-    )
+    state = {
+        "transform.weight": _tensor(weights["sparse.transform.weight"].T),
+        "transform.bias": _tensor(weights["sparse.transform.bias"]),
+        "norm.weight": _tensor(weights["sparse.norm.weight"]),
+        "norm.bias": _tensor(weights["sparse.norm.bias"]),
+        "decoder": _tensor(dequantize_rows(weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"])),
+        "bias": bias,
+    }
+    if form.projected:
+        state["project.weight"] = _tensor(weights["sparse.project.weight"].T)
+    if form.bonus:
+        state["bonus.weight"] = _tensor(weights["sparse.bonus.weight"].T)
+        state["bonus.bias"] = torch.zeros(1)
+        state["term_bonus"] = _tensor(weights["sparse.term_bonus"])
+    head.load_state_dict(state)
     return head
 
 
