@@ -83,6 +83,7 @@ class Explanation:
     stages: what each stage says and gives, in their order
 
     inquiry, key, stored: what was asked, and the document as the store has it
+    grid: (n_query_tokens, n_doc_tokens) similarities, of which late interaction takes each row's maximum
 
     `terms` and `matches` read the texts' tokens when they are first asked for, `origins` and `sentences` ask the model.
     """
@@ -95,12 +96,15 @@ class Explanation:
     inquiry: Inquiry = field(repr=False)
     key: str = field(repr=False)
     stored: Stored = field(repr=False)
+    grid: NDArray[np.float32] = field(repr=False)
 
     @classmethod
     def of(cls, inquiry: Inquiry, key: str, stored: Stored, shown: Document) -> Explanation:
         """shown: the document as its reader knows it; `stored` may have it under another id"""
         rank, score = inquiry.final(key)
-        return cls(inquiry.query, shown, rank, score, inquiry.stages(key, stored), inquiry, key, stored)
+        grid = inquiry.similarities(stored)
+        stages = inquiry.stages(key, stored, grid)
+        return cls(inquiry.query, shown, rank, score, stages, inquiry, key, stored, grid)
 
     @property
     def id(self) -> str:
@@ -155,19 +159,13 @@ class Explanation:
         if all(part.stage != DENSE for part in self.stages) or self.inquiry.dense_given:
             return ()
         spans = list(sentence_spans(self.document.text))
-        query = self.inquiry.embedding.dense / np.linalg.norm(self.inquiry.embedding.dense)
         texts = [self.document.text[start:end] for start, end in spans]
         embeddings = self.inquiry.encoder.encode_documents(texts)
         sentences = [
-            Sentence(text, start, end, float(embedding.dense @ query / np.linalg.norm(embedding.dense)))
+            Sentence(text, start, end, float(embedding.dense @ self.inquiry.dense / np.linalg.norm(embedding.dense)))
             for text, (start, end), embedding in zip(texts, spans, embeddings, strict=True)
         ]
         return tuple(sorted(sentences, key=lambda sentence: (-sentence.cosine, sentence.start)))
-
-    @cached_property
-    def grid(self) -> NDArray[np.float32]:
-        """(n_query_tokens, n_doc_tokens): the similarities of which late interaction takes each row's maximum."""
-        return self.inquiry.similarities(self.stored)
 
     @cached_property
     def tokens(self) -> TextTokens:

@@ -78,6 +78,13 @@ class Inquiry:
         return dict(zip(sparse.indices.tolist(), sparse.values.tolist(), strict=True))
 
     @cached_property
+    def dense(self) -> NDArray[np.float32]:
+        """(dim,) the query's dense vector at length 1, as stored ones are."""
+        dense = self.embedding.dense
+        unit: NDArray[np.float32] = dense / np.linalg.norm(dense)
+        return unit
+
+    @cached_property
     def places(self) -> dict[str, dict[str, tuple[int, float]]]:
         """For each stage the rank, from 1, and the score of each key."""
         return {
@@ -111,12 +118,15 @@ class Inquiry:
         """Rank and score in the final order; a document that is not in it has none, and the score 0."""
         return self.places[FINAL].get(key, (None, 0.0))
 
-    def stages(self, key: str, stored: Stored) -> tuple[StagePart, ...]:
-        """What every stage of the plan says of a document, in the order in which a query passes them."""
+    def stages(self, key: str, stored: Stored, grid: NDArray[np.float32]) -> tuple[StagePart, ...]:
+        """What every stage of the plan says of a document, in the order in which a query passes them.
+
+        grid: `similarities` of the document
+        """
         order = [stage for stage in (DENSE, SPARSE, FUSED, LATE) if stage in self.trace]
         if len(self.plan.prefetches) == 1:
             order.remove(FUSED)  # one ranking fused is that ranking
-        return tuple(self._stage(stage, key, stored) for stage in order)
+        return tuple(self._stage(stage, key, stored, grid) for stage in order)
 
     def similarities(self, stored: Stored) -> NDArray[np.float32]:
         """(n_query_tokens, n_doc_tokens): what late interaction takes the row-wise maximum of."""
@@ -124,29 +134,27 @@ class Inquiry:
         grid: NDArray[np.float32] = query @ (query[:0] if stored.late is None else stored.late).T
         return grid
 
-    def computed(self, stage: str, key: str, stored: Stored) -> float:
+    def _computed(self, stage: str, key: str, stored: Stored, grid: NDArray[np.float32]) -> float:
         """A stage's score from the stored vectors: cosine, Σ shared terms, Σ query tokens, or for "fused" Σ ranks."""
         match stage:
             case "dense":
-                query = self.embedding.dense
-                return 0.0 if stored.dense is None else float(query @ stored.dense / np.linalg.norm(query))
+                return 0.0 if stored.dense is None else float(self.dense @ stored.dense)
             case "sparse":
                 weights = stored.sparse or {}
                 return sum(weight * weights[index] for index, weight in self.weights.items() if index in weights)
             case "late":
-                grid = self.similarities(stored)
                 return float(grid.max(axis=1).sum(dtype=np.float64)) if grid.size else 0.0
             case _:
                 return sum(self._reciprocal_rank(stage, key) for stage in self.plan.prefetches)
 
-    def _stage(self, stage: str, key: str, stored: Stored) -> StagePart:
+    def _stage(self, stage: str, key: str, stored: Stored, grid: NDArray[np.float32]) -> StagePart:
         ranking = self.trace[stage]
         rank, score = self.places[stage].get(key, (None, None))
         return StagePart(
             stage=stage,
             rank=rank,
             score=score,
-            computed=self.computed(stage, key, stored),
+            computed=self._computed(stage, key, stored, grid),
             weight=self.joined.get(stage, 0.0),
             contribution=self._contribution(stage, key, ranking),
             best=ranking[0].score if ranking else 0.0,

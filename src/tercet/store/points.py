@@ -6,6 +6,7 @@ How each of them is asked stands in `tercet.store.edge` and `tercet.store.qdrant
 from __future__ import annotations
 
 import json
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -275,8 +276,15 @@ def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Sto
         layout.document_of(point.payload, point.id),
         np.array(found[layout.vectors[DENSE]], np.float32) if DENSE in vectors else None,
         _weights(found.get(layout.vectors[SPARSE])) if SPARSE in vectors else None,
-        None if late is None else np.array(late, np.float32),
+        None if late is None else _matrix(late),
     )
+
+
+def _matrix(rows: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Rows as an engine gives them. np.array, which looks at every number to find a type, takes three times as long."""
+    pack = struct.Struct(f"{len(rows[0])}f").pack
+    # Of a bytearray the array can be written to, as one of np.array's can.
+    return np.frombuffer(bytearray().join(pack(*row) for row in rows), np.float32).reshape(len(rows), -1)
 
 
 def vectors_of(embedding: Embedding, layout: Layout, sparse: Callable[[SparseVector], Any]) -> dict[str, Any]:
