@@ -236,7 +236,7 @@ class TestOrigins:
         self, tiny_checkpoint: Path, precision: Precision, text: str
     ) -> None:
         encoder = MiniEncoder(tiny_checkpoint, precision=precision)
-        [(ids, _)] = encoder._tokenize([text], encoder.config.max_document_tokens)
+        [(ids, _)] = encoder._tokenize([text], encoder._document_side)
         n_words = len(ids) - 2
         # By brute force: the sparse logits of each word alone. The trunk still reads the whole text.
         inputs = {

@@ -6,14 +6,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint, Precision, default_checkpoint
+from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint, Precision, default_checkpoint, token_id
 from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.processors import available_cores
@@ -29,6 +29,23 @@ WINDOW = 256
 CHARACTERS_PER_TOKEN = 100
 
 _Tokens: TypeAlias = tuple[list[int], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """How queries, or documents, are read.
+
+    limit: of tokens, special ones included
+    marker: the token after [CLS] that tells the trunk which side it reads; None for none
+    skiplist: tokens without a row in the multi-vector
+    augmented: a text of fewer tokens gets rows for as many [MASK]s
+    """
+
+    prompt: str
+    limit: int
+    marker: int | None
+    skiplist: NDArray[np.int64]
+    augmented: int = 0
 
 
 class MiniEncoder:
@@ -64,7 +81,8 @@ class MiniEncoder:
         self._decoder = weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]
         self._session = make_session(opened.graph(precision), runtime_weights(weights, opened.config, precision))
         self._specials = np.array([self._token_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")])
-        self._skipped = np.array([*self._specials, *opened.config.skiplist])
+        self._mask = self._token_id("[MASK]") if opened.config.query_augmentation else 0
+        self._query_side, self._document_side = self._sides()
         # Made once: every query asks for it, and a fingerprint takes half a millisecond.
         self._spec = EncoderSpec(
             name=f"{opened.config.name} ({precision})",
@@ -81,8 +99,8 @@ class MiniEncoder:
     def encode_query(self, query: str) -> Embedding:
         if not query.strip():
             raise ValueError("the query is empty; ask for at least one word")
-        tokens = self._tokenize([self.config.query_prompt + query], self.config.max_query_tokens)
-        embedding = self._run(tokens, self._specials)[0]
+        tokens = self._tokenize([query], self._query_side)
+        embedding = self._run(tokens, self._query_side)[0]
         if self._query_weights is None:
             return embedding
         words = np.unique(tokens[0][0])
@@ -119,24 +137,24 @@ class MiniEncoder:
     # --- where the numbers come from: implements tercet.encoders.base.Explainable ---
 
     def query_tokens(self, query: str) -> TextTokens:
-        return self._read(self._tokens(self.config.query_prompt, query, self.config.max_query_tokens), self._specials)
+        return self._read(self._tokens(query, self._query_side), self._query_side)
 
     def document_tokens(self, document: str) -> TextTokens:
-        limit = self.config.max_document_tokens
-        return self._read(self._tokens(self.config.document_prompt, document, limit), self._skipped)
+        return self._read(self._tokens(document, self._document_side), self._document_side)
 
     def query_origins(self, query: str) -> Mapping[int, int]:
         if self._query_weights is not None:
             weights, tokens = self._query_weights, self.query_tokens(query).sparse
             positions = reversed(list(enumerate(tokens)))
             return {token.token_id: word for word, token in positions if weights[token.token_id] > 0}
-        return self._origins(self.config.query_prompt + query, self.config.max_query_tokens)
+        return self._origins(query, self._query_side)
 
     def document_origins(self, document: str) -> Mapping[int, int]:
-        return self._origins(self.config.document_prompt + document, self.config.max_document_tokens)
+        return self._origins(document, self._document_side)
 
-    def _tokens(self, prompt: str, text: str, limit: int) -> list[Token]:
-        """Every token that the trunk reads, with its characters in `text`: the same cut as `_tokenize`."""
+    def _tokens(self, text: str, side: _Side) -> list[Token]:
+        """Every token of `text` that the trunk reads, with its characters there: the same cut as `_tokenize`."""
+        prompt, limit = side.prompt, side.limit
         whole = prompt + text
         encoding = self._tokenizer.encode(whole.strip()[: limit * CHARACTERS_PER_TOKEN])
         words = [-1 if word is None else word for word in encoding.word_ids]
@@ -149,18 +167,26 @@ class MiniEncoder:
                 else token._replace(start=0, end=0, word=-1)
                 for token in tokens
             ]
+        if side.marker is not None:
+            tokens.insert(1, self._added(side.marker))
         return [*tokens[: limit - 1], tokens[-1]] if len(tokens) > limit else tokens
 
-    def _read(self, tokens: Sequence[Token], skipped: NDArray[np.int64]) -> TextTokens:
-        specials, left_out = set(self._specials.tolist()), set(skipped.tolist())
-        late = [token for token in tokens if token.token_id not in left_out]
+    def _read(self, tokens: Sequence[Token], side: _Side) -> TextTokens:
+        ids = np.array([[token.token_id for token in tokens]])
+        special = self._special(ids, side)[0]
+        kept = self._late_rows(ids, side)[0]
+        late = [token for token, keep in zip(tokens, kept, strict=True) if keep] or list(tokens[:1])
+        late += [self._added(self._mask)] * (side.augmented - len(tokens))
         return TextTokens(
-            tuple([token for token in tokens if token.token_id not in specials]), tuple(late or tokens[:1])
+            tuple([token for token, not_a_word in zip(tokens, special, strict=True) if not not_a_word]), tuple(late)
         )
+
+    def _added(self, token_id: int) -> Token:
+        return Token(self.terms([token_id])[0], token_id, 0, 0, -1)
 
     def query_activations(self, query: str, *, k: int = 8) -> list[tuple[Token, list[tuple[str, float]]]]:
         """Each word of a query with the terms that it alone would bring in, strongest first: before the max pooling."""
-        _, _, word_logits = self._before_pooling(self.config.query_prompt + query, self.config.max_query_tokens)
+        _, _, word_logits = self._before_pooling(query, self._query_side)
         weights = np.log1p(np.maximum(word_logits(self._terms) + self.checkpoint.weights()["sparse.bias"], 0))
         best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
         found = []
@@ -179,15 +205,15 @@ class MiniEncoder:
         best = np.argsort(-cosines, kind="stable")[:k]
         return list(zip(self.terms(best), cosines[best].tolist(), strict=True))
 
-    def _origins(self, text: str, limit: int) -> Mapping[int, int]:
-        word_ids, sparse, word_logits = self._before_pooling(text, limit)
+    def _origins(self, text: str, side: _Side) -> Mapping[int, int]:
+        word_ids, sparse, word_logits = self._before_pooling(text, side)
         if not word_ids:
             return {}
         terms = self._terms[np.flatnonzero(sparse > 0)]
         return dict(zip(terms.tolist(), word_logits(terms).argmax(axis=0).tolist(), strict=True))
 
     def _before_pooling(
-        self, text: str, limit: int
+        self, text: str, side: _Side
     ) -> tuple[list[int], NDArray[np.float32], Callable[[NDArray[np.int64]], NDArray[np.float32]]]:
         """The ids of a text's words, its pooled logits (sparse_terms,), and what gives (n_words, n_terms) for terms."""
         if not {"words", "own"} <= {output.name for output in self._session.get_outputs()}:
@@ -195,9 +221,9 @@ class MiniEncoder:
                 f"the graph in {self.checkpoint.folder} was written by a version of tercet that told no origins; "
                 f"tercet.models.graph.write_graphs(folder) writes it anew"
             )
-        [(ids, _)] = self._tokenize([text], limit)
+        [(ids, _)] = self._tokenize([text], side)
         input_ids = np.array([ids], np.int64)
-        is_word = ~np.isin(input_ids, self._specials)
+        is_word = ~self._special(input_ids, side)
         attention_mask = np.ones_like(input_ids, np.int32)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask * is_word}
         sparse, words, own = self._session.run(["sparse", "words", "own"], inputs)
@@ -229,36 +255,78 @@ class MiniEncoder:
         return f"MiniEncoder({self.spec.name!r}, threads={self.threads})"
 
     def _submit(self, pool: ThreadPoolExecutor, texts: Sequence[str]) -> _Window:
-        tokens = self._tokenize([self.config.document_prompt + text for text in texts], self.config.max_document_tokens)
+        tokens = self._tokenize(texts, self._document_side)
         batches = length_sorted_batches([len(ids) for ids, _ in tokens], BATCH_TOKENS)
-        futures = [pool.submit(self._run, [tokens[text] for text in batch], self._skipped) for batch in batches]
+        futures = [pool.submit(self._run, [tokens[text] for text in batch], self._document_side) for batch in batches]
         return _Window(batches, futures)
 
-    def _tokenize(self, texts: Sequence[str], limit: int) -> list[_Tokens]:
-        """Token ids of each text, cut to `limit` with the last special token kept, and whether it was cut."""
+    def _sides(self) -> tuple[_Side, _Side]:
+        config = self.config
+        query_marker, document_marker = (
+            self._token_id(marker) if marker else None for marker in (config.query_marker, config.document_marker)
+        )
+        return (
+            _Side(
+                config.query_prompt,
+                config.max_query_tokens,
+                query_marker,
+                np.zeros(0, np.int64),
+                config.query_augmentation,
+            ),
+            _Side(
+                config.document_prompt,
+                config.max_document_tokens,
+                document_marker,
+                np.array(config.skiplist, np.int64),
+            ),
+        )
+
+    def _special(self, input_ids: NDArray[np.int64], side: _Side) -> NDArray[np.bool_]:
+        """(batch, n_tokens): True at tokens that are no part of the text, for which the sparse head has no term."""
+        special: NDArray[np.bool_] = np.isin(input_ids, self._specials)
+        if side.marker is not None:
+            special[:, 1] = True
+        return special
+
+    def _late_rows(self, input_ids: NDArray[np.int64], side: _Side) -> NDArray[np.bool_]:
+        """(batch, n_tokens): True at tokens with a row in the multi-vector."""
+        kept: NDArray[np.bool_] = ~np.isin(input_ids, side.skiplist)
+        return kept if self.config.late_specials else kept & ~self._special(input_ids, side)
+
+    def _tokenize(self, texts: Sequence[str], side: _Side) -> list[_Tokens]:
+        """Token ids of each text, cut to the limit with the last special token kept, and whether it was cut."""
+        limit, marker = side.limit, [] if side.marker is None else [side.marker]
         most = limit * CHARACTERS_PER_TOKEN
-        texts = [text.strip() for text in texts]
+        texts = [(side.prompt + text).strip() for text in texts]
         encodings = self._tokenizer.encode_batch_fast([text[:most] for text in texts])
         tokens = []
         for text, encoding in zip(texts, encodings, strict=True):
-            ids = encoding.ids
+            ids = [*encoding.ids[:1], *marker, *encoding.ids[1:]]
             long = len(ids) > limit
             tokens.append(([*ids[: limit - 1], ids[-1]] if long else ids, long or len(text) > most))
         return tokens
 
-    def _run(self, batch: Sequence[_Tokens], skipped: NDArray[np.int64]) -> list[Embedding]:
-        width = max(len(ids) for ids, _ in batch)
+    def _run(self, batch: Sequence[_Tokens], side: _Side) -> list[Embedding]:
+        width = max(side.augmented, *(len(ids) for ids, _ in batch))
         input_ids = np.zeros((len(batch), width), np.int64)
         attention_mask = np.zeros((len(batch), width), np.int32)
+        augmentation = np.zeros((len(batch), width), np.int32)
         for row, (ids, _) in enumerate(batch):
             input_ids[row, : len(ids)] = ids
             attention_mask[row, : len(ids)] = 1
-        word_mask = attention_mask * ~np.isin(input_ids, self._specials)
+            input_ids[row, len(ids) : side.augmented] = self._mask
+            augmentation[row, len(ids) : side.augmented] = 1
+        word_mask = attention_mask * ~self._special(input_ids, side)
+        # No token sees the [MASK]s, which see the text: the dense and the sparse vector are what they are without them.
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": word_mask}
         dense, late, sparse = self._session.run(["dense", "late", "sparse"], inputs)
-        kept = (attention_mask == 1) & ~np.isin(input_ids, skipped)
+        if side.augmented and self.config.attend_to_augmentation:
+            # Here they would change the two, so that the multi-vector needs a pass of its own.
+            [late] = self._session.run(["late"], {**inputs, "attention_mask": attention_mask | augmentation})
+        kept = (attention_mask == 1) & self._late_rows(input_ids, side)
         # A text of nothing but punctuation still needs a row: its [CLS].
         kept[~kept.any(axis=1), 0] = True
+        kept |= augmentation == 1
         sparse[~word_mask.any(axis=1)] = 0
         return [
             Embedding(dense[row], self._sparse_vector(sparse[row]), MultiVector(late[row, kept[row]]), truncated)
@@ -270,10 +338,7 @@ class MiniEncoder:
         return SparseVector(self._terms[active], np.log1p(logits[active]))
 
     def _token_id(self, token: str) -> int:
-        index = self._tokenizer.token_to_id(token)
-        if index is None:
-            raise CheckpointError(f"the tokenizer of {self.config.name!r} has no {token}; is it BERT's?")
-        return int(index)
+        return token_id(self._tokenizer, token, self.config.name)
 
 
 class _Window:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.checkpoint import Checkpoint
+from tercet.checkpoint import Checkpoint, token_id
 from tercet.models.graph import build_calibration_graph
 from tercet.runtime import make_session, runtime_weights
 
@@ -60,12 +61,30 @@ def _channel_ranges(
     layers = [output.name for output in session.get_outputs()]
     least: dict[str, NDArray[np.float32]] = {}
     most: dict[str, NDArray[np.float32]] = {}
-    for encoding in checkpoint.tokenizer().encode_batch(list(texts)):
-        ids = np.array([encoding.ids[: checkpoint.config.max_document_tokens]])
-        words = np.array([encoding.special_tokens_mask[: ids.shape[1]]]) == 0
-        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids, np.int32), "word_mask": words.astype(np.int32)}
+    for inputs in _inputs(checkpoint, texts):
         for layer, values in zip(layers, session.run(layers, inputs), strict=True):
             low, high = values[0].min(axis=0), values[0].max(axis=0)
             least[layer] = np.minimum(least.get(layer, low), low)
             most[layer] = np.maximum(most.get(layer, high), high)
     return least, most
+
+
+def _inputs(checkpoint: Checkpoint, texts: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Each text as documents are read and, where these differ by more than their prompt, as queries are."""
+    config, tokenizer = checkpoint.config, checkpoint.tokenizer()
+    sides = [(config.document_marker, config.max_document_tokens, 0)]
+    if config.query_marker or config.query_augmentation:
+        sides.append((config.query_marker, config.max_query_tokens, config.query_augmentation))
+    for encoding in tokenizer.encode_batch(list(texts)):
+        for marker, limit, augmented in sides:
+            inserted = [token_id(tokenizer, marker, config.name)] if marker else []
+            read = [*encoding.ids[:1], *inserted, *encoding.ids[1:]][:limit]
+            words = [*encoding.special_tokens_mask[:1], *(1 for _ in inserted), *encoding.special_tokens_mask[1:]]
+            missing = max(0, augmented - len(read))
+            attended = [1] * len(read) + [int(config.attend_to_augmentation)] * missing
+            masks = [token_id(tokenizer, "[MASK]", config.name)] * missing if missing else []
+            yield {
+                "input_ids": np.array([read + masks]),
+                "attention_mask": np.array([attended], np.int32),
+                "word_mask": np.array([[1 - special for special in words[:limit]] + [0] * missing], np.int32),
+            }

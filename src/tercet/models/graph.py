@@ -183,11 +183,7 @@ class _Graph:
         is_word = self.node("Cast", ["word_mask"], to=TensorProto.BOOL)
         is_word_row = self.node("Unsqueeze", [is_word, self.constant(np.array([2]))])
         # Padding and special tokens take the place of the text's first word: twice the same never changes a maximum.
-        first_word = self.node(
-            "Slice",
-            [projected, self.constant(np.array([1])), self.constant(np.array([2])), self.constant(np.array([1]))],
-        )
-        words = self.node("Where", [is_word_row, projected, first_word], output="words")
+        words = self.node("Where", [is_word_row, projected, self.first_word(projected)], output="words")
         self.weight("sparse.bias", (config.sparse_terms,))
         own = self.own_term_logits(normed, projected, is_word)
         if form.pooling == "sum":
@@ -197,6 +193,15 @@ class _Graph:
         if form.bonus:
             pooled = self.node("ScatterElements", [pooled, self.columns(), own], axis=1, reduction="max")
         self.node("Add", [self.without_spare(pooled), "sparse.bias"], output="sparse")
+
+    def first_word(self, projected: str) -> str:
+        """(batch, n_tokens, rank) → (batch, 1, rank): after [CLS], or wherever the marker of a side leaves it."""
+        if self.config.query_marker or self.config.document_marker:
+            first = self.node("ArgMax", ["word_mask"], axis=1, keepdims=1)
+            row = self.node("Unsqueeze", [first, self.constant(np.array([2]))])
+            return self.node("GatherND", [projected, row], batch_dims=1)
+        second = [self.constant(np.array([bound])) for bound in (1, 2, 1)]
+        return self.node("Slice", [projected, *second])
 
     def sum_over_tokens(self, words: str, is_word_row: str, own: str) -> None:
         """SPLADE v1: the weights of a text's tokens summed, a tile of terms at a time. `sparse` are weights here.
