@@ -10,7 +10,7 @@ from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from tercet.adding import Writer
 from tercet.encoders.base import DenseApart, Encoder, EncoderSpec, given_rows, unit_rows, without_dense
 from tercet.errors import CollectionMismatch, StoreError
+from tercet.explaining.asking import SearchOptions, explained
 from tercet.explaining.comparison import Comparison
 from tercet.explaining.explanation import Explanation
-from tercet.explaining.inquiry import Inquiry
 from tercet.explaining.why_not import WhyNot, why_not
 from tercet.filters import Filter, parse_filter
 from tercet.intake import Addable
@@ -30,7 +30,7 @@ from tercet.plan import SearchPlan
 from tercet.processors import in_thread
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
-from tercet.store.base import Fillable, Store
+from tercet.store.base import Fillable, Reader, Store
 from tercet.store.readers import BlockingReader, at_once, run_at_once
 from tercet.types import (
     DENSE,
@@ -306,83 +306,72 @@ class HybridIndex:
 
     # --- why: see tercet.explaining ---
 
-    def explain(
-        self,
-        query: str,
-        id: str,
-        *,
-        k: int | None = None,
-        where: Where | None = None,
-        plan: SearchPlan | None = None,
-        dense: ArrayLike | None = None,
-    ) -> Explanation:
+    def explain(self, query: str, id: str, **options: Unpack[SearchOptions]) -> Explanation:
         """Why a document has its score: the parts of what `search`, asked with the same options, gives it.
+
+        options: k, where, plan and dense, as of `search`
 
         Raises:
             ValueError: as `search`, or no document of this id is stored.
             TypeError: the encoder does not tell its tokens, see `tercet.encoders.base.Explainable`.
         """
-        return self.explain_many(query, [id], k=k, where=where, plan=plan, dense=dense)[0]
+        return self.explain_many(query, [id], **options)[0]
 
-    def explain_many(
+    def explain_many(self, query: str, ids: Sequence[str], **options: Unpack[SearchOptions]) -> list[Explanation]:
+        """`explain` for several documents, for which the query is asked once; in the order of the ids."""
+        return run_at_once(self._explained(query, _ids(ids), at_once, BlockingReader(self.store), **options))
+
+    def why_not(self, query: str, id: str, **options: Unpack[SearchOptions]) -> WhyNot:
+        """Why a document is not among the hits of `search`: at which gate it fell, and by how much.
+
+        Options and errors are those of `explain`.
+        """
+        return why_not(self.explain(query, id, **options), options.get("where"))
+
+    def compare(self, query: str, first: str, second: str, **options: Unpack[SearchOptions]) -> Comparison:
+        """What puts one of two documents above the other: stages, terms and tokens side by side.
+
+        Options and errors are those of `explain`.
+        """
+        return Comparison(*self.explain_many(query, [first, second], **options))
+
+    async def aexplain(self, query: str, id: str, **options: Unpack[SearchOptions]) -> Explanation:
+        """`explain` without blocking the event loop.
+
+        What it says is worked out when it is asked: `to_dict` and `to_html`, which ask the model, belong in a thread.
+        """
+        return (await self.aexplain_many(query, [id], **options))[0]
+
+    async def aexplain_many(
+        self, query: str, ids: Sequence[str], **options: Unpack[SearchOptions]
+    ) -> list[Explanation]:
+        """`explain_many` without blocking the event loop, see `aexplain`."""
+        return await self._explained(query, _ids(ids), in_thread, self.store.reader(), **options)
+
+    async def awhy_not(self, query: str, id: str, **options: Unpack[SearchOptions]) -> WhyNot:
+        """`why_not` without blocking the event loop, see `aexplain`."""
+        return why_not(await self.aexplain(query, id, **options), options.get("where"))
+
+    async def acompare(self, query: str, first: str, second: str, **options: Unpack[SearchOptions]) -> Comparison:
+        """`compare` without blocking the event loop, see `aexplain`."""
+        return Comparison(*await self.aexplain_many(query, [first, second], **options))
+
+    async def _explained(
         self,
         query: str,
         ids: Sequence[str],
+        call: Call,
+        reader: Reader,
         *,
         k: int | None = None,
         where: Where | None = None,
         plan: SearchPlan | None = None,
         dense: ArrayLike | None = None,
     ) -> list[Explanation]:
-        """`explain` for several documents, for which the query is asked once; in the order of the ids."""
         question = self._question([query], k, where, plan, None)
-        embed = self._embed(question, None if dense is None else [dense], at_once)
-        [embedding], [trace] = run_at_once(rank(question, embed, BlockingReader(self.store)))
-        inquiry = Inquiry(query, question.plan, embedding, trace, self.encoder, dense is not None)
-        keys = {id_: self._keys(self._scope.stored_ids(id_)) for id_ in _ids(ids)}
-        stored = self.store.read([key for each in keys.values() for key in each], vectors=(DENSE, SPARSE, LATE))
-        return [self._explanation(inquiry, id_, keys[id_], stored) for id_ in _ids(ids)]
-
-    def _explanation(self, inquiry: Inquiry, id: str, keys: Sequence[str], stored: Mapping[str, Stored]) -> Explanation:
-        for key in keys:
-            if key in stored and self._scope.owns(stored[key].document):
-                return Explanation.of(inquiry, key, stored[key], self._scope.shown(stored[key].document))
-        raise ValueError(f"there is no document {id!r} in this index; give an id that a hit has, or that was added")
-
-    def why_not(
-        self,
-        query: str,
-        id: str,
-        *,
-        k: int | None = None,
-        where: Where | None = None,
-        plan: SearchPlan | None = None,
-        dense: ArrayLike | None = None,
-    ) -> WhyNot:
-        """Why a document is not among the hits of `search`: at which gate it fell, and by how much.
-
-        Raises:
-            ValueError: as `explain`.
-        """
-        return why_not(self.explain(query, id, k=k, where=where, plan=plan, dense=dense), where)
-
-    def compare(
-        self,
-        query: str,
-        first: str,
-        second: str,
-        *,
-        k: int | None = None,
-        where: Where | None = None,
-        plan: SearchPlan | None = None,
-        dense: ArrayLike | None = None,
-    ) -> Comparison:
-        """What puts one of two documents above the other: stages, terms and tokens side by side.
-
-        Raises:
-            ValueError: as `explain`.
-        """
-        return Comparison(*self.explain_many(query, [first, second], k=k, where=where, plan=plan, dense=dense))
+        embed = self._embed(question, None if dense is None else [dense], call)
+        keys = [(id_, self._keys(self._scope.stored_ids(id_))) for id_ in ids]
+        return await explained(question, embed, reader, self.encoder, keys, self._scope, dense_given=dense is not None)
 
     def _question(
         self,

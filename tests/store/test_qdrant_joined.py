@@ -281,3 +281,34 @@ def test_an_index_of_ones_own_has_nothing_to_fill_in() -> None:
 def test_layouts_name_their_vectors() -> None:
     assert LangChainLayout(dense="").vectors == {"dense": "", "sparse": "tercet-sparse", "late": "tercet-late"}
     assert LlamaIndexLayout(dense="text-dense").vectors["dense"] == "text-dense"
+
+
+def test_what_was_found_by_dense_vectors_alone_is_explained_before_it_is_filled(index: HybridIndex) -> None:
+    [hit, *_] = index.search("the cat", plan=DENSE_ONLY)
+    explanation = index.explain("the cat", hit.id, plan=DENSE_ONLY)
+
+    assert (explanation.rank, explanation.score) == (1, hit.score)
+    assert explanation.stage("dense").computed == pytest.approx(explanation.score, abs=1e-5)
+    assert (explanation.terms, explanation.matches) == ((), ())
+    assert hit.text in explanation.to_html()
+
+
+def test_an_explanation_that_needs_what_is_not_filled_says_so(index: HybridIndex) -> None:
+    for ask in (index.explain, index.why_not):
+        with pytest.raises(StoreError, match=r"3 documents .* call index.backfill\(\)"):
+            ask("the cat", IDS["cat"])
+
+
+def test_filled_in_documents_are_explained_as_ours_are(index: HybridIndex) -> None:
+    index.backfill(progress=False)
+    ours = HybridIndex.in_memory(encoder=ToyEncoder())
+    ours.add([Document(text, IDS[name]) for name, text in TEXTS.items()])
+
+    for name in TEXTS:
+        found, expected = (each.explain("the cat chased", IDS[name]) for each in (index, ours))
+        assert [(part.stage, part.rank) for part in found.stages] == [
+            (part.stage, part.rank) for part in expected.stages
+        ]
+        assert found.score == pytest.approx(expected.score, abs=5e-3)
+        assert {term.term for term in found.terms} == {term.term for term in expected.terms}
+        assert sum(part.contribution for part in found.stages) == pytest.approx(found.score, abs=1e-9)
