@@ -73,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "ingest": {"index", "reading", "types"},
     "evaluation": {
         "evaluation",
+        "explaining.teaching",
         "index",
         "query",
         "encoders.base",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tercet.encoders.base import Encoder, Token, explainable
 from tercet.explaining.explanation import Explanation
@@ -20,6 +20,7 @@ from tercet.explaining.words import word_impacts
 SHOWN = 6
 
 
+@runtime_checkable
 class Inspectable(Encoder, Protocol):
     """An encoder whose embedding matrix and sparse head can be looked into; `MiniEncoder` is one."""
 
@@ -28,14 +29,28 @@ class Inspectable(Encoder, Protocol):
     def static_neighbours(self, token_id: int, *, k: int = 8) -> list[tuple[str, float]]: ...
 
 
+def inspectable(encoder: Encoder) -> Inspectable:
+    """The encoder itself.
+
+    Raises:
+        TypeError: it does not let its embedding matrix and its sparse head be looked into.
+    """
+    if isinstance(encoder, Inspectable):
+        return encoder
+    raise TypeError(
+        f"{encoder!r} does not let its embedding matrix and sparse head be looked into; the page needs a MiniEncoder, "
+        f"or the methods of tercet.explaining.teaching.Inspectable"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
     """What the page is about.
 
-    contrast: a query in which one of the words means something else
+    contrast: a query in which one of the words means something else; empty for none
     rankings: by retriever the ids that it returns, best first
     grades: by id how well a document answers the query; what is absent does not
-    measured: by retriever a figure over a whole set of queries, and `measure` says which
+    measured: by retriever a figure over a whole set of queries, and `measure` says which; empty without judgements
     """
 
     encoder: Inspectable
@@ -75,10 +90,11 @@ def _sections(walk: Walk, title: str) -> Iterator[Markup]:
     )
     yield _step(
         "3. What each word brings in, within its context",
-        [_activations(walk, query), _activations(walk, walk.contrast)],
+        [_activations(walk, each) for each in (query, walk.contrast) if each],
         "The sparse head reads each word's state after the transformer's layers, in which the other words have spoken, "
-        "and gives every term of the vocabulary a weight; nearly all are 0. Below, the same for another query: compare "
-        "what a word that stands in both brings in. (Elsewhere this step shows a masked language model's guesses. "
+        "and gives every term of the vocabulary a weight; nearly all are 0. "
+        + (walk.contrast and "Below, the same for another query: compare what a word that stands in both brings in. ")
+        + "(Elsewhere this step shows a masked language model's guesses. "
         "This model has no such head, so its sparse head is shown itself.)",
     )
     yield _step(
@@ -97,8 +113,7 @@ def _sections(walk: Walk, title: str) -> Iterator[Markup]:
     yield _step(
         "6. What each retriever returns",
         _rankings(walk),
-        "●● answers the question, ● is related, by the collection's judgements. One query is an example and no "
-        f"measurement; the figure below each is {walk.measure}.",
+        _about_rankings(walk),
     )
     yield element("h1", f"7. Why {walk.explanation.id} stands where it stands", class_="last")
     yield from explanation_sections(walk.explanation)
@@ -146,6 +161,12 @@ def _word_table(rows: Sequence[tuple[Token, Sequence[tuple[str, float]]]], capti
     )
 
 
+def _about_rankings(walk: Walk) -> str:
+    dots = "●● answers the question, ● is related, by the collection's judgements. " if walk.grades else ""
+    figures = f"; the figure below each is {walk.measure}" if walk.measured else ""
+    return f"{dots}One query is an example and no measurement{figures}."
+
+
 def _rankings(walk: Walk) -> Markup:
     columns = []
     for name, ids in walk.rankings.items():
@@ -159,7 +180,8 @@ def _rankings(walk: Walk) -> Markup:
             for id_ in ids[:SHOWN]
         ]
         found = element("ol", *rows) if rows else element("p", "nothing", class_="note")
-        figure = element("p", element("b", f"{walk.measured[name]:.3f}"), class_="figure")
+        measured = f"{walk.measured[name]:.3f}" if name in walk.measured else None
+        figure = element("p", element("b", measured), class_="figure") if measured else None
         columns.append(element("div", element("h3", name), found, figure))
     return element("div", *columns, class_="columns")
 
