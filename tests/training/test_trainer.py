@@ -105,7 +105,7 @@ def test_the_other_forms_of_splade_learn_in_memory(toy_model: Path, changes: dic
         toy_model, heads=("sparse",), steps=150, lambda_rate=0.15, document_regularizer="df_flops", **changes
     )
 
-    assert_learnt(report, "sparse")
+    assert_learnt(report, "sparse", below=0.7)
 
 
 @pytest.mark.parametrize("target", [6, 14])
@@ -212,7 +212,8 @@ def gradients(model: Path, **changes: Any) -> dict[str, torch.Tensor]:
     )
     trainer = Trainer(ThreeHeads.open(model), toy_task.examples(60, negatives=2), plan)
     trainer._gradients(trainer.training[:8], 5, 0)
-    return {name: parameter.grad for name, parameter in trainer._trained().items() if parameter.grad is not None}
+    parameters = trainer.optimizer.parameters
+    return {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
@@ -236,8 +237,8 @@ def test_accumulated_batches_are_the_mean_of_their_gradients(toy_model: Path) ->
     double._gradients(first, 5, 0)
     double._gradients(second, 5, 1)
 
-    for name, parameter in single._trained().items():
-        gradient = double._trained()[name].grad
+    for name, parameter in single.optimizer.parameters.items():
+        gradient = double.optimizer.parameters[name].grad
         assert parameter.grad is not None
         assert gradient is not None
         assert torch.allclose(parameter.grad / 2, gradient, atol=1e-6), name

@@ -106,8 +106,9 @@ def _command(kind: str) -> Callable[..., None]:
     ) -> None:
         _need_torch()
         from tercet.training.data import read_examples
+        from tercet.training.run import told
         from tercet.training.teachers import label, load_teacher
-        from tercet.training.trainer import told, train
+        from tercet.training.trainer import train
 
         changes = {
             "steps": steps,

@@ -1,4 +1,4 @@
-"""A run's state as one safetensors file: written whole or not at all, read without pickle."""
+"""A run's files: written whole or not at all; its state is safetensors, read without pickle."""
 
 from __future__ import annotations
 
@@ -15,12 +15,28 @@ from torch import Tensor
 
 from tercet.errors import CheckpointError
 
+#: Ends the name of a file that is being written.
+UNFINISHED = ".writing"
+
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Replace the file in one move, so that a kill at any moment leaves the old state or the new one."""
-    unfinished = path.with_suffix(".writing")
+    unfinished = path.with_suffix(UNFINISHED)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(contiguous, unfinished, metadata={"facts": json.dumps(facts)})
+    _replace(path, unfinished)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small file in one move, likewise."""
+    unfinished = path.with_suffix(UNFINISHED)
+    unfinished.write_text(text, encoding="utf-8", newline="")
+    _replace(path, unfinished)
+
+
+def _replace(path: Path, unfinished: Path) -> None:
+    with unfinished.open("rb+") as stream:
+        os.fsync(stream.fileno())  # else a power cut could leave the name and not the bytes
     os.replace(unfinished, path)
 
 

@@ -6,47 +6,38 @@ between a frozen trunk and an unfrozen one is how deep the cached states lie.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import itertools
 import json
 import logging
-import math
 import random
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tercet.checkpoint import Checkpoint
-from tercet.errors import CheckpointError, InvalidTrainingData, TrainingCollapsed
+from tercet.errors import InvalidTrainingData
 from tercet.models.states import inverse_document_frequency
 from tercet.training.data import Example, batch_stream, epoch_batches, split_held_out
 from tercet.training.gradient_caching import Make, cached_backward
 from tercet.training.held_out import HeldOut
 from tercet.training.model import SideName, ThreeHeads, TokenBatch, Views, check_runtime
 from tercet.training.objective import Candidates, Objective
+from tercet.training.optimizing import Optimizer, autocast, choose_device, parameter_groups
 from tercet.training.plan import Head, TrainingPlan
 from tercet.training.pooling import InferenceFreeQueries
-from tercet.training.resume import load_state, optimizer_tensors, restore_optimizer, save_state
+from tercet.training.run import LOG_FILE, PLAN_FILE, Observer, Row, Run, State, run_steps
 
 logger = logging.getLogger(__name__)
-
-PLAN_FILE, LOG_FILE, STATE_FILE = "training.json", "training.csv", "training.safetensors"
 
 #: Texts from the data that the int8 ranges of the finished checkpoint are measured on.
 CALIBRATION_TEXTS = 300
 #: What the rarest word of an inference-free query weighs before training.
 INFERENCE_FREE_WEIGHT = 4.0
-
-Row = dict[str, float]
-Observer = Callable[[Row], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ def train(
     folder = Path(out)
     check_runtime(plan.pooling)
     trainer = Trainer(ThreeHeads.open(model), examples, plan)
-    run = _Run(folder, {"model": str(model), "examples": _fingerprint(examples), "plan": json.loads(plan.to_json())})
+    run = Run(folder, {"model": str(model), "examples": _fingerprint(examples), "plan": json.loads(plan.to_json())})
     run.begin(resume=resume)
     report = trainer.fit(run=run, observe=observe)
     save_model(trainer, folder, report, name=name or folder.resolve().name, base=str(model))
@@ -112,7 +103,7 @@ class Trainer:
         epoch_batches(self.training, plan.batch_size, epoch=0, seed=plan.seed)
         model.pooling = plan.pooling
         model.freeze(plan.unfrozen_layers)
-        self.device = torch.device(_device(plan.device))
+        self.device = choose_device(plan.device)
         model.to(self.device)
         if model.frozen_layers is None or model.frozen_layers < model.config.layers:
             if set(plan.heads) != {"dense", "sparse", "late"}:
@@ -150,74 +141,43 @@ class Trainer:
             )
         self._answers = _answers(self.training)
         self.objective = Objective(plan, model.config.vocabulary_size)
-        self.parameters = _parameter_groups(model, plan)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": list(group.values()), "lr": rate} for group, rate in self.parameters], weight_decay=0.0
-        )
-        self._rates = [rate for _, rate in self.parameters]
+        groups = parameter_groups(model, plan.heads, rate=plan.learning_rate, trunk_rate=plan.trunk_learning_rate)
+        self.optimizer = Optimizer(groups, steps=plan.steps)
+        self._batches: Iterator[list[int]] = iter(())
 
-    def fit(self, *, run: _Run | None = None, observe: Observer | None = None) -> TrainingReport:
+    def fit(self, *, run: Run | None = None, observe: Observer | None = None) -> TrainingReport:
         """Train for the plan's steps, from where `run` left off.
 
         Raises:
             TrainingCollapsed: the loss is no number, or vectors died or went dense.
         """
-        plan, started = self.plan, time.monotonic()
-        log: list[Row] = []
-        state = run.state() if run else None
-        if state:
-            log = run.read_log(self._restore(*state)) if run else []
-        else:
-            log.append({"step": 0, **self._ndcg(), "seconds": 0.0})
-            if observe:
-                observe(log[0])
-        first, earlier = int(log[-1]["step"]), log[-1]["seconds"]
-        stream = batch_stream(
-            self.training,
-            plan.batch_size,
-            seed=plan.seed,
-            one_source_share=plan.one_source_share,
-            start=first * plan.accumulate,
-        )
-        if run:
-            run.write_log(log)
-        for step in range(first, plan.steps):
-            row: Row = {"step": step + 1, **self._step(step, stream)}
-            if (step + 1) % plan.evaluate_every == 0 or step + 1 == plan.steps:
-                row |= self._ndcg()
-            row["seconds"] = earlier + time.monotonic() - started
-            log.append(row)
-            if run:
-                run.append_log(row)
-                if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
-                    run.save(*self._state(step + 1))
-            if observe:
-                observe(row)
-            if (step + 1) % plan.log_every == 0:
-                logger.info("%s", told(row, plan.steps))
+        log = run_steps(self, self.plan, run=run, observe=observe)
         return TrainingReport(_ndcg_of(log[0]), _ndcg_of(log[-1]), tuple(log), log[-1]["seconds"])
 
-    # --- one step ---
+    # --- one step: implements tercet.training.run.Learner ---
 
-    def _step(self, step: int, stream: Iterator[list[int]]) -> Row:
+    def begin(self, step: int) -> None:
         plan = self.plan
-        share = _learning_rate_share(step, plan.steps)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * share
-        self.optimizer.zero_grad()
+        start, share = step * plan.accumulate, plan.one_source_share
+        self._batches = batch_stream(
+            self.training, plan.batch_size, seed=plan.seed, one_source_share=share, start=start
+        )
+
+    def step(self, step: int) -> Row:
+        plan = self.plan
+        self.optimizer.begin(step)
         totals: dict[str, float] = defaultdict(float)
         for part in range(plan.accumulate):
-            examples = [self.training[position] for position in next(stream)]
+            examples = [self.training[position] for position in next(self._batches)]
             for name, value in self._gradients(examples, step, part).items():
                 totals[name] += value / plan.accumulate
-        norm = nn.utils.clip_grad_norm_([p for group, _ in self.parameters for p in group.values()], 1.0)
-        if not math.isfinite(totals["loss"]) or not torch.isfinite(norm):
-            raise TrainingCollapsed(
-                f"step {step + 1}: the loss is {totals['loss']}, its gradient's length {norm.item()}; lower "
-                f"learning_rate{' or trunk_learning_rate' if plan.unfrozen_layers else ''}, or use precision='f32'"
-            )
-        self.optimizer.step()
-        return dict(totals) | {"learning_rate": plan.learning_rate * share}
+        self.optimizer.finish(step, totals["loss"])
+        return dict(totals) | {"learning_rate": plan.learning_rate * self.optimizer.share(step)}
+
+    def measure(self) -> Row:
+        if self.held_out is None:
+            return {}
+        return {f"ndcg_{head}": value for head, value in self.held_out.ndcg(("dense", "sparse", "late")).items()}
 
     def _gradients(self, examples: Sequence[Example], step: int, part: int) -> Row:
         """Add the gradients of one batch; returns the loss, its parts, terms and λ."""
@@ -256,33 +216,18 @@ class Trainer:
         heads = self.objective.needed
 
         def make(batch: TokenBatch) -> Views:
-            with self._precision():
+            with autocast(self.plan.precision, self.device):
                 views: Views = self.model(batch, side=side, heads=heads)
             return views
 
         chunks = [texts[start : start + size] for start in range(0, len(texts), size)]
         return [lambda chunk=chunk: make(self.model.batch(read, chunk)) for chunk in chunks]  # type: ignore[misc]
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        wanted = self.plan.precision
-        bf16 = wanted == "bf16" or (
-            wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
-
-    def _ndcg(self) -> Row:
-        if self.held_out is None:
-            return {}
-        return {f"ndcg_{head}": value for head, value in self.held_out.ndcg(("dense", "sparse", "late")).items()}
-
     # --- the state of a run ---
 
-    def _state(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"model.{name}": tensor for name, tensor in self._trained().items()}
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
-        objective = self.objective
+    def state(self) -> State:
+        tensors, objective = self.optimizer.state(), self.objective
         facts: dict[str, Any] = {
-            "step": step,
             "lambdas": {side: controller.state() for side, controller in objective.lambdas.items()},
             "guards": {side: [guard.dead_for, guard.dense_for] for side, guard in objective.guards.items()},
             "shares": {},
@@ -291,50 +236,13 @@ class Trainer:
             tensors[f"share.{side}"], facts["shares"][side] = share.state()
         return tensors, facts
 
-    def _restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> int:
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-        stored = part("model.")
-        with torch.no_grad():
-            for name, tensor in self._trained().items():
-                tensor.copy_(stored[name])
-        restore_optimizer(self.optimizer, part("optimizer."))
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.optimizer.restore(tensors)
         objective = self.objective
         for side in objective.lambdas:
             objective.lambdas[side] = type(objective.lambdas[side]).restored(facts["lambdas"][side])
             objective.guards[side].dead_for, objective.guards[side].dense_for = facts["guards"][side]
             objective.shares[side].restore(tensors[f"share.{side}"], facts["shares"][side])
-        return int(facts["step"])
-
-    def _trained(self) -> dict[str, Tensor]:
-        return {name: parameter for group, _ in self.parameters for name, parameter in group.items()}
-
-
-def _parameter_groups(model: ThreeHeads, plan: TrainingPlan) -> list[tuple[dict[str, nn.Parameter], float]]:
-    """What learns, by name, and how fast.
-
-    The decoder learns slower, for its rows are many and rarely seen; the bonus faster, for it is one number a word.
-    """
-    rate = plan.learning_rate
-    groups: list[tuple[dict[str, nn.Parameter], float]] = []
-    if "sparse" in plan.heads:
-        sparse = {f"sparse.{name}": parameter for name, parameter in model.sparse.named_parameters()}
-        decoder = {name: sparse.pop(name) for name in ("sparse.decoder", "sparse.bias")}
-        bonus = {name: sparse.pop(name) for name in [name for name in sparse if "bonus" in name]}
-        groups += [(sparse, rate), (decoder, 0.5 * rate), (bonus, 5 * rate)]
-        if model.query_table is not None:
-            groups.append(({"query_table.table": model.query_table.table}, 5 * rate))
-    if "late" in plan.heads:
-        groups.append(({f"late.{name}": parameter for name, parameter in model.late.named_parameters()}, rate))
-    trunk = {f"trunk.{name}": p for name, p in model.trunk.named_parameters() if p.requires_grad}
-    return [*groups, (trunk, plan.trunk_learning_rate)] if trunk else groups
-
-
-def _learning_rate_share(step: int, steps: int) -> float:
-    """Up over a twentieth of the steps, at most a hundred, then down in a line to a fiftieth."""
-    warm_up = min(100, max(1, steps // 20))
-    return min(1.0, (step + 1) / warm_up) * max(0.02, 1 - step / steps)
 
 
 def _check_examples(examples: Sequence[Example], plan: TrainingPlan) -> None:
@@ -364,12 +272,6 @@ def _answers(examples: Sequence[Example]) -> dict[str, frozenset[str]]:
     return {query: frozenset(texts) for query, texts in answers.items()}
 
 
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _fingerprint(examples: Sequence[Example]) -> str:
     digest = hashlib.sha256()
     for example in examples:
@@ -380,95 +282,6 @@ def _fingerprint(examples: Sequence[Example]) -> str:
 def _ndcg_of(row: Mapping[str, float]) -> dict[Head, float]:
     heads: tuple[Head, ...] = ("dense", "sparse", "late")
     return {head: row[f"ndcg_{head}"] for head in heads if f"ndcg_{head}" in row}
-
-
-def told(row: Mapping[str, float], steps: int) -> str:
-    """One line for people: step, loss, terms, nDCG."""
-    words = [f"step {row['step']:.0f} of {steps}"]
-    if "loss" in row:
-        words.append(f"loss {row['loss']:.3f}")
-    for side in ("query", "document"):
-        if f"{side}_terms" in row:
-            words.append(f"{side} terms {row[f'{side}_terms']:.0f} (λ {row[f'{side}_lambda']:.1e})")
-    words += [f"nDCG@10 {head} {value:.3f}" for head, value in _ndcg_of(row).items()]
-    return ", ".join(words)
-
-
-class _Run:
-    """What a run leaves in its folder: plan, log and state."""
-
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._identity = dict(identity)
-        self._columns: list[str] = []
-
-    def begin(self, *, resume: bool) -> None:
-        """Raises CheckpointError where the folder holds something that this run would spoil."""
-        plan, state = self._folder / PLAN_FILE, self._folder / STATE_FILE
-        if resume:
-            if not plan.is_file() or (self._folder / "tercet.json").exists():
-                raise CheckpointError(f"{self._folder} holds no unfinished run; train without resume")
-            before = json.loads(plan.read_text(encoding="utf-8"))
-            if changed := [name for name in self._identity if before.get(name) != self._identity[name]]:
-                raise CheckpointError(
-                    f"the run in {self._folder} was begun with {' and '.join(changed)} of another kind"
-                    f"{_difference(before, self._identity)}; resume it with the same, or train into another folder"
-                )
-            return
-        if state.exists():
-            raise CheckpointError(
-                f"{self._folder} holds an unfinished run; resume it, or delete {STATE_FILE} there to start anew"
-            )
-        if (self._folder / "tercet.json").exists():
-            raise CheckpointError(f"{self._folder} holds a finished model; train into another folder")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        plan.write_text(json.dumps(self._identity, indent=1) + "\n", encoding="utf-8")
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        path = self._folder / STATE_FILE
-        return load_state(path) if path.is_file() else None
-
-    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        save_state(self._folder / STATE_FILE, tensors, facts)
-
-    def read_log(self, last: int) -> list[Row]:
-        """The rows up to step `last`."""
-        with (self._folder / LOG_FILE).open(newline="", encoding="utf-8") as stream:
-            rows = list(itertools.islice(csv.DictReader(stream), last + 1))
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
-
-    def write_log(self, rows: Sequence[Row]) -> None:
-        """Begin the file with these rows; what a killed run wrote after its last state is computed again."""
-        self._columns = []
-        (self._folder / LOG_FILE).write_text("", encoding="utf-8")
-        for row in rows:
-            self.append_log(row)
-
-    def append_log(self, row: Row) -> None:
-        path = self._folder / LOG_FILE
-        if new := [name for name in row if name not in self._columns]:
-            # Columns appear with the first step; the few rows before are written again below the longer header.
-            with path.open(newline="", encoding="utf-8") as stream:
-                earlier: list[dict[str, Any]] = list(csv.DictReader(stream))
-            self._columns += new
-            self._write(earlier)
-        with path.open("a", newline="", encoding="utf-8") as stream:
-            csv.DictWriter(stream, self._columns).writerow(row)
-
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        with (self._folder / LOG_FILE).open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self._columns)
-            writer.writeheader()
-            writer.writerows(rows)
-
-    def finish(self) -> None:
-        (self._folder / STATE_FILE).unlink(missing_ok=True)
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    old, new = before.get("plan", {}), now["plan"]
-    changed = [f"{name} {old.get(name)!r} → {new[name]!r}" for name in new if old.get(name) != new[name]]
-    return f" ({', '.join(changed)})" if changed else ""
 
 
 def save_model(trainer: Trainer, folder: Path, report: TrainingReport, *, name: str, base: str) -> Checkpoint:
