@@ -19,6 +19,8 @@ def runtime_weights(weights: Weights, config: ModelConfig, precision: Precision)
         layer, _, kind = name.rpartition(".")
         if name in ("sparse.terms", QUERY_WEIGHTS) or kind == "smooth":
             continue
+        if name.startswith("sparse.decoder.rows") and not config.sparse_form.bonus:
+            continue  # only the bonus asks for a single term's row
         if precision == "int8" and f"{layer}.smooth" in weights and kind == "weight":
             smooth = weights[f"{layer}.smooth"]
             integers, ready[f"{name}.scale"] = quantize_rows((tensor * smooth[:, None]).T)

@@ -59,7 +59,7 @@ def test_the_shipped_model_opens_by_name() -> None:
 
 
 def test_a_model_that_is_not_there_or_is_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="there is no model 'no-such-model'; name a checkpoint folder"):
+    with pytest.raises(CheckpointError, match="there is no model 'no-such-model'; name a folder that exists"):
         load_model("no-such-model")
     with pytest.raises(CheckpointError, match=r"config.json, model.safetensors, tokenizer.json not found; it is no"):
         load_model(tmp_path)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint, Precision, default_checkpoint, token_id
+from tercet.checkpoint import HEADS, QUERY_WEIGHTS, Checkpoint, Precision, default_checkpoint, token_id
 from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.processors import available_cores
@@ -30,6 +31,8 @@ CHARACTERS_PER_TOKEN = 100
 
 _Tokens: TypeAlias = tuple[list[int], bool]
 
+_NEW_TOKEN: Callable[[tuple[str, int, int, int, int]], Token] = functools.partial(tuple.__new__, Token)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Side:
@@ -37,19 +40,34 @@ class _Side:
 
     limit: of tokens, special ones included
     marker: the token after [CLS] that tells the trunk which side it reads; None for none
-    skiplist: tokens without a row in the multi-vector
+    skipped: (vocab,), True at tokens without a row in the multi-vector
     augmented: a text of fewer tokens gets rows for as many [MASK]s
     """
 
     prompt: str
     limit: int
     marker: int | None
-    skiplist: NDArray[np.int64]
+    skipped: NDArray[np.bool_]
     augmented: int = 0
+
+
+class HeadVectors(NamedTuple):
+    """What a checkpoint's heads make of one text; None for a head that it does not hold.
+
+    dense: (dim,) of length 1
+    """
+
+    dense: NDArray[np.float32] | None
+    sparse: SparseVector | None
+    multi_vector: MultiVector | None
+    truncated: bool
 
 
 class MiniEncoder:
     """Dense, sparse and multi-vector of a text from one pass over one trunk.
+
+    A checkpoint with fewer heads (a SPLADE or a ColBERT from elsewhere) is a part of a
+    `tercet.encoders.composed.ComposedEncoder`; alone it gives `query_vectors` and `document_vectors`.
 
     precision: "int8" rounds weights and activations with fixed scales, so a text's vectors never depend on its batch;
         "f32" is the exact model, about 1.5 times slower on a processor with AVX2 (benchmarks/speed.py)
@@ -74,13 +92,14 @@ class MiniEncoder:
         self.threads = threads or available_cores()
         self._tokenizer = opened.tokenizer()
         weights = opened.weights()
-        self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
+        if "sparse" in opened.config.heads:
+            self._terms: NDArray[np.int64] = weights["sparse.terms"].astype(np.int64)
+            # For origins alone: one row of the decoder for each vocabulary index, as int8 with a scale.
+            self._decoder = weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]
         # Where training has put one (tercet.training.pooling.InferenceFreeQueries), a query's words weigh what it says.
         self._query_weights = weights.get(QUERY_WEIGHTS)
-        # For origins alone: one row of the decoder for each vocabulary index, as int8 with a scale.
-        self._decoder = weights["sparse.decoder.rows"], weights["sparse.decoder.rows.scale"]
         self._session = make_session(opened.graph(precision), runtime_weights(weights, opened.config, precision))
-        self._specials = np.array([self._token_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")])
+        self._specials = self._mask_of([self._token_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")])
         self._mask = self._token_id("[MASK]") if opened.config.query_augmentation else 0
         self._query_side, self._document_side = self._sides()
         # Made once: every query asks for it, and a fingerprint takes half a millisecond.
@@ -94,18 +113,32 @@ class MiniEncoder:
 
     @property
     def spec(self) -> EncoderSpec:
+        """Raises CheckpointError for a checkpoint without all three heads."""
+        self._check_heads()
         return self._spec
 
     def encode_query(self, query: str) -> Embedding:
+        self._check_heads()
+        return _embedding(self.query_vectors(query))
+
+    def query_vectors(self, query: str) -> HeadVectors:
+        """What the heads that are there make of a query.
+
+        Raises:
+            ValueError: it is empty.
+        """
         if not query.strip():
             raise ValueError("the query is empty; ask for at least one word")
         tokens = self._tokenize([query], self._query_side)
-        embedding = self._run(tokens, self._query_side)[0]
         if self._query_weights is None:
-            return embedding
-        words = np.unique(tokens[0][0])
+            return self._run(tokens, self._query_side)[0]
+        [(ids, truncated)] = tokens
+        words = np.unique(ids)
         words = words[self._query_weights[words] > 0]
-        return replace(embedding, sparse=SparseVector(words.astype(np.int64), self._query_weights[words]))
+        sparse = SparseVector(words.astype(np.int64), self._query_weights[words])
+        if self.config.heads == ("sparse",):  # no other head asks for a pass of the model
+            return HeadVectors(None, sparse, None, truncated)
+        return self._run(tokens, self._query_side)[0]._replace(sparse=sparse)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Embedding]:
         if len(queries) == 1:
@@ -115,6 +148,11 @@ class MiniEncoder:
             return list(pool.map(self.encode_query, queries))
 
     def encode_documents(self, documents: Iterable[str]) -> Iterator[Embedding]:
+        self._check_heads()
+        return map(_embedding, self.document_vectors(documents))
+
+    def document_vectors(self, documents: Iterable[str]) -> Iterator[HeadVectors]:
+        """What the heads that are there make of documents: lazily, in their order."""
         stream = iter(documents)
         pool = ThreadPoolExecutor(self.threads)
         try:
@@ -126,7 +164,7 @@ class MiniEncoder:
                 if not windows:
                     return
                 window = windows.popleft()
-                yield from window.embeddings()
+                yield from window.vectors()
         finally:
             # After Ctrl-C, or when the caller stops asking, nobody wants what is still queued.
             pool.shutdown(cancel_futures=True)
@@ -159,7 +197,8 @@ class MiniEncoder:
         encoding = self._tokenizer.encode(whole.strip()[: limit * CHARACTERS_PER_TOKEN])
         words = [-1 if word is None else word for word in encoding.word_ids]
         starts, ends = zip(*encoding.offsets, strict=True)
-        tokens = list(map(Token, encoding.tokens, encoding.ids, starts, ends, words))
+        # tuple's own __new__, for thousands of tokens are made, and a NamedTuple's takes three times as long.
+        tokens = list(map(_NEW_TOKEN, zip(encoding.tokens, encoding.ids, starts, ends, words, strict=True)))
         if before := len(prompt) - (len(whole) - len(whole.lstrip())):
             tokens = [
                 token._replace(start=token.start - before, end=token.end - before)
@@ -173,13 +212,11 @@ class MiniEncoder:
 
     def _read(self, tokens: Sequence[Token], side: _Side) -> TextTokens:
         ids = np.array([[token.token_id for token in tokens]])
-        special = self._special(ids, side)[0]
+        words = self._sparse_reads(ids, side)[0]
         kept = self._late_rows(ids, side)[0]
-        late = [token for token, keep in zip(tokens, kept, strict=True) if keep] or list(tokens[:1])
+        late = list(itertools.compress(tokens, kept.tolist())) or list(tokens[:1])
         late += [self._added(self._mask)] * (side.augmented - len(tokens))
-        return TextTokens(
-            tuple([token for token, not_a_word in zip(tokens, special, strict=True) if not not_a_word]), tuple(late)
-        )
+        return TextTokens(tuple(itertools.compress(tokens, words.tolist())), tuple(late))
 
     def _added(self, token_id: int) -> Token:
         return Token(self.terms([token_id])[0], token_id, 0, 0, -1)
@@ -187,7 +224,8 @@ class MiniEncoder:
     def query_activations(self, query: str, *, k: int = 8) -> list[tuple[Token, list[tuple[str, float]]]]:
         """Each word of a query with the terms that it alone would bring in, strongest first: before the max pooling."""
         _, _, word_logits = self._before_pooling(query, self._query_side)
-        weights = np.log1p(np.maximum(word_logits(self._terms) + self.checkpoint.weights()["sparse.bias"], 0))
+        logits = word_logits(self._terms) + self.checkpoint.weights()["sparse.bias"]
+        weights = self._weigh(np.maximum(logits, 0))
         best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
         found = []
         for token, row, columns in zip(self.query_tokens(query).sparse, weights, best, strict=True):
@@ -223,7 +261,7 @@ class MiniEncoder:
             )
         [(ids, _)] = self._tokenize([text], side)
         input_ids = np.array([ids], np.int64)
-        is_word = ~self._special(input_ids, side)
+        is_word = self._sparse_reads(input_ids, side)
         attention_mask = np.ones_like(input_ids, np.int32)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask * is_word}
         sparse, words, own = self._session.run(["sparse", "words", "own"], inputs)
@@ -270,27 +308,39 @@ class MiniEncoder:
                 config.query_prompt,
                 config.max_query_tokens,
                 query_marker,
-                np.zeros(0, np.int64),
+                self._mask_of([]),
                 config.query_augmentation,
             ),
             _Side(
                 config.document_prompt,
                 config.max_document_tokens,
                 document_marker,
-                np.array(config.skiplist, np.int64),
+                self._mask_of(config.skiplist),
             ),
         )
 
+    def _mask_of(self, token_ids: Sequence[int]) -> NDArray[np.bool_]:
+        """(vocab,): True at these. Looking ids up in it takes a tenth of `np.isin` for the few tokens of one text."""
+        mask = np.zeros(max(self._tokenizer.get_vocab_size(), self.config.vocabulary_size), np.bool_)
+        mask[np.asarray(token_ids, np.int64)] = True
+        return mask
+
     def _special(self, input_ids: NDArray[np.int64], side: _Side) -> NDArray[np.bool_]:
-        """(batch, n_tokens): True at tokens that are no part of the text, for which the sparse head has no term."""
-        special: NDArray[np.bool_] = np.isin(input_ids, self._specials)
+        """(batch, n_tokens): True at tokens that are no part of the text."""
+        special: NDArray[np.bool_] = self._specials[input_ids]
         if side.marker is not None:
             special[:, 1] = True
         return special
 
+    def _sparse_reads(self, input_ids: NDArray[np.int64], side: _Side) -> NDArray[np.bool_]:
+        """(batch, n_tokens): True at tokens that the sparse head pools over."""
+        if self.config.sparse_form.specials:
+            return np.ones(input_ids.shape, np.bool_)
+        return ~self._special(input_ids, side)
+
     def _late_rows(self, input_ids: NDArray[np.int64], side: _Side) -> NDArray[np.bool_]:
         """(batch, n_tokens): True at tokens with a row in the multi-vector."""
-        kept: NDArray[np.bool_] = ~np.isin(input_ids, side.skiplist)
+        kept: NDArray[np.bool_] = ~side.skipped[input_ids]
         return kept if self.config.late_specials else kept & ~self._special(input_ids, side)
 
     def _tokenize(self, texts: Sequence[str], side: _Side) -> list[_Tokens]:
@@ -306,7 +356,7 @@ class MiniEncoder:
             tokens.append(([*ids[: limit - 1], ids[-1]] if long else ids, long or len(text) > most))
         return tokens
 
-    def _run(self, batch: Sequence[_Tokens], side: _Side) -> list[Embedding]:
+    def _run(self, batch: Sequence[_Tokens], side: _Side) -> list[HeadVectors]:
         width = max(side.augmented, *(len(ids) for ids, _ in batch))
         input_ids = np.zeros((len(batch), width), np.int64)
         attention_mask = np.zeros((len(batch), width), np.int32)
@@ -316,40 +366,69 @@ class MiniEncoder:
             attention_mask[row, : len(ids)] = 1
             input_ids[row, len(ids) : side.augmented] = self._mask
             augmentation[row, len(ids) : side.augmented] = 1
-        word_mask = attention_mask * ~self._special(input_ids, side)
+        word_mask = attention_mask * self._sparse_reads(input_ids, side)
         # No token sees the [MASK]s, which see the text: the dense and the sparse vector are what they are without them.
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": word_mask}
-        dense, late, sparse = self._session.run(["dense", "late", "sparse"], inputs)
-        if side.augmented and self.config.attend_to_augmentation:
+        heads = self.config.heads
+        outputs = dict(zip(heads, self._session.run(list(heads), inputs), strict=True))
+        if "late" in heads and side.augmented and self.config.attend_to_augmentation:
             # Here they would change the two, so that the multi-vector needs a pass of its own.
-            [late] = self._session.run(["late"], {**inputs, "attention_mask": attention_mask | augmentation})
+            attended = {**inputs, "attention_mask": attention_mask | augmentation}
+            [outputs["late"]] = self._session.run(["late"], attended)
         kept = (attention_mask == 1) & self._late_rows(input_ids, side)
         # A text of nothing but punctuation still needs a row: its [CLS].
         kept[~kept.any(axis=1), 0] = True
         kept |= augmentation == 1
-        sparse[~word_mask.any(axis=1)] = 0
+        if "sparse" in heads:
+            outputs["sparse"][~word_mask.any(axis=1)] = 0
         return [
-            Embedding(dense[row], self._sparse_vector(sparse[row]), MultiVector(late[row, kept[row]]), truncated)
+            HeadVectors(
+                outputs["dense"][row] if "dense" in heads else None,
+                self._sparse_vector(outputs["sparse"][row]) if "sparse" in heads else None,
+                MultiVector(outputs["late"][row, kept[row]]) if "late" in heads else None,
+                truncated,
+            )
             for row, (_, truncated) in enumerate(batch)
         ]
 
-    def _sparse_vector(self, logits: NDArray[np.float32]) -> SparseVector:
-        active = np.flatnonzero(logits > 0)
-        return SparseVector(self._terms[active], np.log1p(logits[active]))
+    def _sparse_vector(self, pooled: NDArray[np.float32]) -> SparseVector:
+        active = np.flatnonzero(pooled > 0)
+        # A maximum comes as a logit, and what is monotone afterwards; a sum is of weights already.
+        weights = self._weigh(pooled[active]) if self.config.sparse_form.pooling == "max" else pooled[active]
+        return SparseVector(self._terms[active], weights)
+
+    def _weigh(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """From positive logits to weights."""
+        for _ in range(self.config.sparse_form.logarithms):
+            logits = np.log1p(logits)
+        return logits
+
+    def _check_heads(self) -> None:
+        if missing := set(HEADS) - set(self.config.heads):
+            raise CheckpointError(
+                f"{self.checkpoint.folder} holds {' and '.join(self.config.heads)} alone, an index needs "
+                f"{' and '.join(sorted(missing))}, too; join models with tercet.encoders.composed.ComposedEncoder.load("
+                f"dense=…, sparse=…, late=…)"
+            )
 
     def _token_id(self, token: str) -> int:
         return token_id(self._tokenizer, token, self.config.name)
 
 
+def _embedding(vectors: HeadVectors) -> Embedding:
+    """All three heads were there, as `_check_heads` has made sure."""
+    return Embedding(*cast("tuple[NDArray[np.float32], SparseVector, MultiVector, bool]", vectors))
+
+
 class _Window:
     """Batches under way, and the order in which their texts came."""
 
-    def __init__(self, batches: Sequence[Sequence[int]], futures: Sequence[Future[list[Embedding]]]) -> None:
+    def __init__(self, batches: Sequence[Sequence[int]], futures: Sequence[Future[list[HeadVectors]]]) -> None:
         self._batches = batches
         self._futures = futures
 
-    def embeddings(self) -> Iterator[Embedding]:
-        ready: dict[int, Embedding] = {}
+    def vectors(self) -> Iterator[HeadVectors]:
+        ready: dict[int, HeadVectors] = {}
         for batch, future in zip(self._batches, self._futures, strict=True):
             ready.update(zip(batch, future.result(), strict=True))
         return (ready[text] for text in range(len(ready)))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
-import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from tercet.checkpoint import (
@@ -28,15 +26,10 @@ from tercet.checkpoint import (
     file_hash,
     quantize_rows,
 )
-from tercet.errors import CheckpointError
+from tercet.models.bert_folder import Tensors, bert_tensors, config_of_bert
 from tercet.models.calibration import calibrate
 from tercet.models.graph import write_graphs
 from tercet.models.heads import LateHead, SparseHead
-
-#: all-MiniLM was trained on no more than 256 word pieces, though its trunk has 512 positions.
-QUERY_TOKENS, DOCUMENT_TOKENS = 64, 256
-
-Tensors = dict[str, NDArray[Any]]
 
 
 def write_checkpoint(
@@ -54,37 +47,11 @@ def write_checkpoint(
         folder,
         config=config,
         tokenizer=trunk / "tokenizer.json",
-        trunk=trunk_tensors(load_file(trunk / "model.safetensors"), config.layers),
+        trunk=trunk_tensors(bert_tensors(trunk), config.layers),
         sparse=sparse,
         late=late,
         calibration=calibration,
         card=card,
-    )
-
-
-def config_of_bert(trunk: Path, *, name: str) -> ModelConfig:
-    """What a folder of Hugging Face's form says of its trunk; `write_model` fills in what the heads decide."""
-    bert = json.loads((trunk / "config.json").read_text(encoding="utf-8"))
-    if bert.get("model_type") != "bert" or bert.get("hidden_act") != "gelu":
-        raise CheckpointError(
-            f"{trunk} is a {bert.get('model_type')!r} with {bert.get('hidden_act')!r}, "
-            f"the runtime graph knows BERT with GELU"
-        )
-    return ModelConfig(
-        name=name,
-        hidden=bert["hidden_size"],
-        layers=bert["num_hidden_layers"],
-        attention_heads=bert["num_attention_heads"],
-        intermediate=bert["intermediate_size"],
-        layer_norm_eps=bert["layer_norm_eps"],
-        vocabulary_size=bert["vocab_size"],
-        max_positions=bert["max_position_embeddings"],
-        max_query_tokens=min(QUERY_TOKENS, bert["max_position_embeddings"]),
-        max_document_tokens=min(DOCUMENT_TOKENS, bert["max_position_embeddings"]),
-        skiplist=punctuation(Tokenizer.from_file(str(trunk / TOKENIZER_FILE))),
-        late_dim=0,
-        sparse_rank=0,
-        sparse_terms=0,
     )
 
 
@@ -149,11 +116,6 @@ def write_model(
     write_graphs(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return Checkpoint.open(folder)
-
-
-def punctuation(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Token ids of single marks, which late interaction leaves out of documents."""
-    return tuple(sorted(index for mark in string.punctuation if (index := tokenizer.token_to_id(mark)) is not None))
 
 
 def _write_tokenizer(source: Path, target: Path) -> None:

@@ -48,9 +48,11 @@ class SparseHead(nn.Module):
         self.form = form
         self.transform = nn.Linear(hidden, hidden)
         self.norm = nn.LayerNorm(hidden)
-        self.project = nn.Linear(hidden, rank, bias=False) if form.projected else nn.Identity()
+        self.project: nn.Module = nn.Linear(hidden, rank, bias=False) if form.projected else nn.Identity()
         self.decoder = nn.Parameter(torch.zeros(vocabulary_size, rank))
         self.bias = nn.Parameter(torch.full((vocabulary_size,), -6.0))
+        self.bonus: nn.Linear
+        self.term_bonus: nn.Parameter
         if form.bonus:
             self.bonus = nn.Linear(hidden, 1)
             self.term_bonus = nn.Parameter(torch.zeros(vocabulary_size))
@@ -69,6 +71,8 @@ class SparseHead(nn.Module):
         word_embeddings: (vocabulary, hidden)
         inverse_document_frequency: (vocabulary,) in [0, 1]
         """
+        if not (isinstance(self.project, nn.Linear) and self.form.bonus):
+            raise ValueError("a head of another form starts from its own weights, not from the word embeddings")
         nn.init.eye_(self.transform.weight)
         nn.init.zeros_(self.transform.bias)
         nn.init.zeros_(self.bonus.weight)

@@ -1,4 +1,4 @@
-"""From the runtime back to torch: a checkpoint or a BERT folder in, its trunk and heads as modules out."""
+"""From the runtime back to torch: a model of any layout in, its trunk and heads as modules out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from tercet.checkpoint import (
     CONFIG_FILE,
+    QUERY_WEIGHTS,
     TOKENIZER_FILE,
     Checkpoint,
     ModelConfig,
@@ -23,8 +23,9 @@ from tercet.checkpoint import (
     dequantize_rows,
 )
 from tercet.errors import CheckpointError
-from tercet.models.export import config_of_bert
+from tercet.hub import find_model
 from tercet.models.heads import LateHead, SparseHead
+from tercet.models.interchange import read_foreign
 
 #: The bias of terms that a sparse vector may not hold: no logit reaches it, and no gradient comes back.
 NEVER = -1e4
@@ -34,8 +35,8 @@ NEVER = -1e4
 class LoadedModel:
     """A model's parts in f32.
 
-    sparse, late: None where the folder holds a trunk alone
-    weights: the stored tensors of a checkpoint of ours; empty for a folder of Hugging Face's form
+    sparse, late: None where the folder does not have that head
+    weights: the stored tensors of a checkpoint of ours; of other models only the table of inference-free queries
     """
 
     config: ModelConfig
@@ -47,29 +48,21 @@ class LoadedModel:
 
 
 def load_model(model: str | Path) -> LoadedModel:
-    """Open "tercet-mini", a checkpoint folder of ours, or a folder with a BERT of Hugging Face's form.
+    """Open "tercet-mini", a checkpoint of ours, or a folder or hub name of what `tercet.models.interchange` reads.
 
     Raises:
-        CheckpointError: there is no such folder, it holds heads without a trunk, or its trunk is no BERT with GELU.
+        CheckpointError: there is no such model, its weights are pickled, it holds heads without a trunk, or its trunk
+            is no BERT with GELU.
     """
-    folder = default_checkpoint() if str(model) == "tercet-mini" else Path(model)
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"there is no model {str(model)!r}; name a checkpoint folder, a folder with a BERT's config.json, "
-            f"model.safetensors and tokenizer.json, or 'tercet-mini'"
-        )
-    return _from_checkpoint(folder) if (folder / CONFIG_FILE).is_file() else _from_bert(folder)
+    folder = default_checkpoint() if str(model) == "tercet-mini" else find_model(model)
+    return _from_checkpoint(folder) if (folder / CONFIG_FILE).is_file() else _from_elsewhere(folder)
 
 
-def _from_bert(folder: Path) -> LoadedModel:
-    missing = [name for name in ("config.json", "model.safetensors", TOKENIZER_FILE) if not (folder / name).is_file()]
-    if missing:
-        heads = sorted(path.parent.name for path in folder.glob("*/model.safetensors"))
-        found = f"it has heads ({', '.join(heads)}) without a trunk" if heads else "it is no model folder"
-        raise CheckpointError(f"{folder}: {', '.join(missing)} not found; {found}")
-    config = config_of_bert(folder, name=folder.name)
-    state = {name.removeprefix("bert."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
-    return LoadedModel(config, folder / TOKENIZER_FILE, _bert(config, state), None, None, {})
+def _from_elsewhere(folder: Path) -> LoadedModel:
+    foreign = read_foreign(folder)
+    weights = {} if foreign.query_weights is None else {QUERY_WEIGHTS: foreign.query_weights}
+    trunk = _bert(foreign.config, foreign.trunk)
+    return LoadedModel(foreign.config, foreign.tokenizer, trunk, foreign.sparse, foreign.late, weights)
 
 
 def _from_checkpoint(folder: Path) -> LoadedModel:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint
 from tercet.errors import CheckpointError
-from tercet.models.export import Tensors, expressible_terms, punctuation, trunk_tensors, write_model
+from tercet.models.bert_folder import Tensors, punctuation
+from tercet.models.export import expressible_terms, trunk_tensors, write_model
 from tercet.models.heads import LateHead, SparseHead
 from tercet.models.load import NEVER, LoadedModel, load_model
 from tercet.models.states import TokenStates, compute_states, inverse_document_frequency, token_batches
