@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tercet.cli import app
+from tercet.encoders.mini import MiniEncoder
 from tercet.errors import StoreError
 from tercet.store.edge import EdgeStore
 from tercet.types import Document, Record
@@ -357,7 +358,7 @@ def test_explain_writes_a_page(indexed: Run, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["keys", "nowhere"], 1, "there is no document 'nowhere'"),
-        (["keys", "--html", "x.html", "--json"], 2, "--html is for one explanation"),
+        (["keys", "--html", "x.html", "--json"], 2, "are each for one explanation"),
         (["keys", "--where", "source=nowhere"], 1, "nothing was found"),
     ],
 )
@@ -372,3 +373,23 @@ def test_a_search_with_explain_has_every_part_as_json(indexed: Run) -> None:
     hit = json.loads(indexed("search", "rotate keys", "-k", "1", "--explain", "--json").stdout)["hits"][0]
 
     assert sum(stage["contribution"] for stage in hit["explanation"]["stages"]) == pytest.approx(hit["score"])
+
+
+def test_explain_writes_the_page_that_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    encoder = MiniEncoder(threads=1)  # the toy one has no embedding matrix to be looked into
+    Path("a.jsonl").write_text('{"id": "a", "text": "Rotate the keys"}\n{"id": "b", "text": "The key of a piano"}\n')
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, arguments, obj=encoder)
+
+    assert run("index", "a.jsonl").exit_code == 0
+    result = run("explain", "key rotation", "--page", "why.html", "--contrast", "piano key", "-k", "1")
+
+    assert result.exit_code == 0, result.stderr
+    page = Path("why.html").read_text()
+    assert "BM25" in page
+    assert "piano key" in page
+    for wrong in (["--json"], ["--html", "x.html"], ["--against", "b"]):
+        assert run("explain", "key", "--page", "why.html", *wrong).exit_code == 2
+    assert run("explain", "key", "--contrast", "piano").exit_code == 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tercet.encoders.mini import MiniEncoder
+from tests.explaining.browser import photograph, share_of
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,6 +32,8 @@ def test_the_example_writes_a_page_that_loads_nothing(tmp_path: Path) -> None:
     assert "7. Why mi-discharge stands where it stands" in html
     assert "<script" not in html
     assert " src=" not in html
+    picture = photograph(html, tmp_path, height=5000)
+    assert all(share_of(ink, picture) > 0.0005 for ink in ("#3b6fd4", "#c2571a", "#0f8a74"))
 
 
 @pytest.mark.parametrize("query", ["heart attack treatment protocol", "network protocol"])

@@ -27,8 +27,8 @@ def explain(
     page: Annotated[
         Path | None,
         typer.Option(
-            help="Write a page that follows the query through the model, step by step, and shows what BM25, dense, sparse "
-            "and hybrid search return. Needs tercet[evaluation]; BM25 reads every document."
+            help="Write a page that follows the query through the model, step by step, and shows what BM25, dense, "
+            "sparse and hybrid search return. Needs tercet[evaluation]; BM25 reads every document."
         ),
     ] = None,
     contrast: Annotated[
