@@ -106,7 +106,6 @@ class ThreeHeads(nn.Module):
         self.late = loaded.late or LateHead(config.hidden, dim)
         table = loaded.weights.get(QUERY_WEIGHTS)
         self.query_table = None if table is None else InferenceFreeQueries(torch.from_numpy(table))
-        self.pooling: Pooling = "max"
         self.tokenizer = Tokenizer.from_file(str(loaded.tokenizer))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -130,19 +129,33 @@ class ThreeHeads(nn.Module):
         """
         return cls(load_model(model), late_dim=late_dim, sparse_rank=sparse_rank)
 
+    @property
+    def pooling(self) -> Pooling:
+        """How the sparse head pools over tokens; a checkpoint records it."""
+        return self.sparse.form.pooling
+
+    @pooling.setter
+    def pooling(self, pooling: Pooling) -> None:
+        self.sparse.form = dataclasses.replace(self.sparse.form, pooling=pooling)
+
     # --- before training ---
 
     @torch.no_grad()
     def start_from(self, documents: Sequence[str], *, max_tokens: int) -> None:
-        """Give new heads their start: frequencies and principal components of these documents (a sample is enough)."""
+        """Give new heads their start: frequencies and principal components of these documents (a sample is enough).
+
+        A head that came with the model is left as it is.
+        """
         sample = documents[:START_DOCUMENTS]
         states = compute_states(self._forward_all, self.tokenizer, sample, max_tokens=max_tokens)
-        rarity = inverse_document_frequency(states, self.config.vocabulary_size)
-        self.sparse.start_from(self.trunk.embeddings.word_embeddings.weight, rarity)
-        allowed = torch.zeros(self.config.vocabulary_size, dtype=torch.bool)
-        allowed[torch.from_numpy(expressible_terms(self.tokenizer)).long()] = True
-        self.sparse.bias[~allowed] = NEVER
-        self.late.start_from(torch.from_numpy(states.states.astype(np.float32)))
+        if self.loaded.sparse is None:
+            rarity = inverse_document_frequency(states, self.config.vocabulary_size)
+            self.sparse.start_from(self.trunk.embeddings.word_embeddings.weight, rarity)
+            allowed = torch.zeros(self.config.vocabulary_size, dtype=torch.bool)
+            allowed[torch.from_numpy(expressible_terms(self.tokenizer)).long()] = True
+            self.sparse.bias[~allowed] = NEVER
+        if self.loaded.late is None:
+            self.late.start_from(torch.from_numpy(states.states.astype(np.float32)))
 
     def freeze(self, unfrozen_layers: int | Literal["all"]) -> None:
         """Let the trunk's last layers learn, or none, or all with the embeddings.
@@ -209,9 +222,12 @@ class ThreeHeads(nn.Module):
         if side == "query" and self.query_table is not None:
             vectors: Tensor = self.query_table(batch.token_ids[words], _lengths(words, batch.lengths))
             return vectors
-        keep = self._kept(batch, self.specials)
+        specials = self.specials[:0] if self.sparse.form.specials else self.specials
+        keep = self._kept(batch, specials)
         lengths = _lengths(keep, batch.lengths)
         vectors = sparse_vectors(self.sparse, states[keep], batch.token_ids[keep], lengths, pooling=self.pooling)
+        if self.sparse.form.specials:
+            return vectors
         counts = torch.tensor(_lengths(words, batch.lengths), device=vectors.device)
         # A text without a word has lent its [CLS] so that there is a maximum; its vector is empty.
         return vectors if bool((counts > 0).all()) else vectors * (counts > 0)[:, None]
@@ -260,11 +276,7 @@ class ThreeHeads(nn.Module):
         """Write a checkpoint folder that `tercet.encoders.mini.MiniEncoder` opens.
 
         trained: heads that were learnt; what was not is copied from the checkpoint that was opened, bit for bit
-
-        Raises:
-            CheckpointError: the runtime cannot compute what was trained.
         """
-        check_runtime(self.pooling)
         state = {name: tensor.detach().cpu().numpy() for name, tensor in self.trunk.state_dict().items()}
         state.setdefault("embeddings.token_type_embeddings.weight", np.zeros((2, self.config.hidden), np.float32))
         return write_model(
@@ -286,19 +298,6 @@ class ThreeHeads(nn.Module):
             prefixes += ("embeddings.word",)
         stored = self.loaded.weights
         return {name: stored[name] for name in stored if name.startswith(prefixes) and not name.endswith(".smooth")}
-
-
-def check_runtime(pooling: Pooling) -> None:
-    """Refuse what the runtime's graph does not compute, before a night is spent on it.
-
-    Raises:
-        CheckpointError: the sparse head pools by sum.
-    """
-    if pooling != "max":
-        raise CheckpointError(
-            f"a checkpoint's graph pools by max, this model by {pooling}; train with pooling='max', or keep the model "
-            f"in memory with Trainer.fit"
-        )
 
 
 def _lengths(keep: Tensor, lengths: Sequence[int]) -> tuple[int, ...]:

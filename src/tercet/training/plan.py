@@ -27,8 +27,8 @@ class TrainingPlan:
 
     **What.** heads: those whose scores are learnt; "dense" has no weights of its own, it learns with the trunk.
     unfrozen_layers: 0 trains the heads alone, on token states that are computed once; n trains the trunk's last n
-    layers, too; "all" trains the embeddings as well. pooling: "max" is SPLADE v2, "sum" v1; the shipped runtime reads
-    "max" only. queries: "inference-free" weighs a query's words with a learnt table instead of the model.
+    layers, too; "all" trains the embeddings as well. pooling: "max" is SPLADE v2, "sum" v1; the checkpoint
+    records it. queries: "inference-free" weighs a query's words with a learnt table instead of the model.
 
     **Batches.** batch_size: queries whose documents are each other's negatives. negatives: hard ones a query brings
     along. chunk_size: texts that are in memory at once (gradient caching): the gradient is that of the whole batch.

@@ -25,7 +25,7 @@ from tercet.models.states import inverse_document_frequency
 from tercet.training.data import Example, batch_stream, epoch_batches, split_held_out
 from tercet.training.gradient_caching import Make, cached_backward
 from tercet.training.held_out import HeldOut
-from tercet.training.model import SideName, ThreeHeads, TokenBatch, Views, check_runtime
+from tercet.training.model import SideName, ThreeHeads, TokenBatch, Views
 from tercet.training.objective import Candidates, Objective
 from tercet.training.optimizing import Optimizer, autocast, choose_device, parameter_groups
 from tercet.training.plan import Head, TrainingPlan
@@ -80,7 +80,6 @@ def train(
         TrainingCollapsed: vectors died or went dense.
     """
     folder = Path(out)
-    check_runtime(plan.pooling)
     trainer = Trainer(ThreeHeads.open(model), examples, plan)
     run = Run(folder, {"model": str(model), "examples": _fingerprint(examples), "plan": json.loads(plan.to_json())})
     run.begin(resume=resume)
