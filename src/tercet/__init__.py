@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tercet.errors import TercetError
+    from tercet.explaining.comparison import Comparison
+    from tercet.explaining.explanation import Explanation
+    from tercet.explaining.why_not import WhyNot
+    from tercet.explaining.words import WordImpact, word_impacts
     from tercet.index import HybridIndex
     from tercet.plan import SearchPlan
     from tercet.types import FRAMEWORK_KEY, AddReport, Document, Failure, Hit, StageScore, TermMatch
@@ -15,7 +19,9 @@ __version__ = "0.1.0"
 __all__ = [
     "FRAMEWORK_KEY",
     "AddReport",
+    "Comparison",
     "Document",
+    "Explanation",
     "Failure",
     "Hit",
     "HybridIndex",
@@ -23,13 +29,18 @@ __all__ = [
     "StageScore",
     "TercetError",
     "TermMatch",
+    "WhyNot",
+    "WordImpact",
     "__version__",
+    "word_impacts",
 ]
 
 _HOMES = {
     "FRAMEWORK_KEY": "tercet.types",
     "AddReport": "tercet.types",
+    "Comparison": "tercet.explaining.comparison",
     "Document": "tercet.types",
+    "Explanation": "tercet.explaining.explanation",
     "Failure": "tercet.types",
     "Hit": "tercet.types",
     "HybridIndex": "tercet.index",
@@ -37,6 +48,9 @@ _HOMES = {
     "StageScore": "tercet.types",
     "TercetError": "tercet.errors",
     "TermMatch": "tercet.types",
+    "WhyNot": "tercet.explaining.why_not",
+    "WordImpact": "tercet.explaining.words",
+    "word_impacts": "tercet.explaining.words",
 }
 
 
