@@ -381,3 +381,28 @@ async def test_it_stands_in_a_chain(retriever: TercetRetriever) -> None:
     assert answer == {"context": "Rotate the signing keys every 90 days.", "question": QUERY}
     assert await chain.ainvoke(QUERY) == answer
     assert [len(found) for found in retriever.batch([QUERY, "cat"], k=2)] == [2, 2]
+
+
+async def test_a_found_document_is_explained_as_it_was_found(retriever: TercetRetriever, filled: HybridIndex) -> None:
+    asked_with: dict[str, Any] = {"where": {"lang": "en"}, "plan": {"k": 2, "stages": ("dense", "sparse")}}
+    documents = retriever.invoke(QUERY, **asked_with)
+
+    for rank, document in enumerate(documents, start=1):
+        why = retriever.explain(QUERY, document, **asked_with)
+        assert (why.id, why.rank, why.score) == (document.id, rank, document.metadata["relevance_score"])
+        assert sum(part.contribution for part in why.stages) == pytest.approx(why.score, abs=1e-9)
+        awaited = await retriever.aexplain(QUERY, document, **asked_with)
+        assert json.dumps(awaited.to_dict()) == json.dumps(why.to_dict())
+
+
+def test_only_what_the_retriever_may_see_is_explained(filled: HybridIndex) -> None:
+    filled.add({"id": "acme-keys", "text": "The keys of Acme.", "metadata": {"tenant": "acme"}})
+    retriever = TercetRetriever(index=filled, tenant="acme")
+
+    assert retriever.explain("keys", "acme-keys").rank == 1
+    with pytest.raises(ValueError, match="there is no document 'keys'"):
+        retriever.explain("keys", "keys")
+    with pytest.raises(TypeError, match="its filter is called where"):
+        retriever.explain("keys", "acme-keys", filter={"lang": "en"})
+    with pytest.raises(ValueError, match="this document has no id"):
+        retriever.explain("keys", Document(page_content="The keys of Acme."))

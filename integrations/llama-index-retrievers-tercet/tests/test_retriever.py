@@ -258,3 +258,22 @@ async def test_a_query_without_words_is_refused(filled: HybridIndex, query: str)
 def test_the_asynchronous_way_is_its_own() -> None:
     assert inspect.iscoroutinefunction(TercetRetriever._aretrieve)
     assert "_retrieve(" not in inspect.getsource(TercetRetriever._aretrieve).split("def _aretrieve(")[1]
+
+
+async def test_a_found_node_is_explained_as_it_was_found(filled: HybridIndex) -> None:
+    filters = MetadataFilters(filters=[MetadataFilter(key="lang", value="en")])
+    retriever = TercetRetriever(filled, similarity_top_k=2, filters=filters, plan=SearchPlan(fusion="rrf"))
+    bundle = QueryBundle("when are keys rotated?", custom_embedding_strs=["Keys are rotated every 90 days."])
+
+    for query in ("when are keys rotated?", bundle):
+        for rank, found in enumerate(retriever.retrieve(query), start=1):
+            why = retriever.explain(query, found)
+            assert (why.id, why.rank, why.score) == (found.node_id, rank, found.score)
+            assert sum(part.contribution for part in why.stages) == pytest.approx(found.score, abs=1e-9)
+            assert why.to_dict() == (await retriever.aexplain(query, found.node_id)).to_dict()
+            assert why.to_dict() == retriever.explain(query, found.node).to_dict()
+
+
+def test_only_what_the_retriever_sees_is_explained(filled: HybridIndex) -> None:
+    with pytest.raises(ValueError, match="there is no document 'lost'"):
+        TercetRetriever(filled, tenant="acme").explain("keys", "lost")

@@ -10,7 +10,7 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import BeforeValidator, ConfigDict, InstanceOf, field_validator
-from tercet import Document, HybridIndex, SearchPlan
+from tercet import Document, Explanation, HybridIndex, SearchPlan
 
 from langchain_tercet.documents import found, from_documents, from_texts
 from langchain_tercet.embeddings import avector_for, embeddings_of, encoder_for
@@ -180,6 +180,36 @@ class TercetRetriever(BaseRetriever):
             hits = await view.asearch(query, **asked, dense=dense, observer=observer)
         return [found(hit, with_score=self.with_score, with_trace=self.with_trace) for hit in hits]
 
+    def explain(self, query: str, document: LangChainDocument | str, **asked: Any) -> Explanation:
+        """Why a document has its score: the parts that it is the sum of, as text, `to_dict()` or `to_html()`.
+
+        document: one that `invoke(query)` returned, or the id of any that the retriever may see
+        asked: k, where, plan and tenant, where the call had them
+
+        Raises:
+            ValueError: as a call, or there is no such document.
+            TypeError: as a call, or the encoder does not tell its tokens.
+        """
+        view, options = self._explaining(**asked)
+        return view.explain(query, _id_of(document), **options)
+
+    async def aexplain(self, query: str, document: LangChainDocument | str, **asked: Any) -> Explanation:
+        """`explain` without blocking the event loop."""
+        view, options = self._explaining(**asked)
+        dense = await avector_for(view, query, options["plan"])
+        return await view.aexplain(query, _id_of(document), **options, dense=dense)
+
+    def _explaining(
+        self,
+        k: int | None = None,
+        where: AnyFilter | None = None,
+        plan: SearchPlan | Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        **unknown: Any,
+    ) -> tuple[HybridIndex, dict[str, Any]]:
+        _refuse(unknown)
+        return self._view(tenant), self._asked(k, where, plan)
+
     def _asked(
         self, k: int | None, where: AnyFilter | None, plan: SearchPlan | Mapping[str, Any] | None
     ) -> dict[str, Any]:
@@ -213,6 +243,15 @@ class TercetRetriever(BaseRetriever):
             ls_embedding_provider=type(embeddings_of(self.index)).__name__,
             ls_embedding_model=self.index.encoder.spec.name,
         )
+
+
+def _id_of(document: LangChainDocument | str) -> str:
+    found_id = document.id if isinstance(document, LangChainDocument) else document
+    if found_id is None:
+        raise ValueError(
+            "this document has no id, so it did not come from a retriever; give the id that it is kept under"
+        )
+    return found_id
 
 
 def _refuse(unknown: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, QueryType
 from numpy.typing import NDArray
 
 from llama_index.retrievers.tercet.events import StageEvents
@@ -17,7 +17,7 @@ from llama_index.retrievers.tercet.filters import AnyFilters, Where, check_filte
 from llama_index.retrievers.tercet.given import open_index
 from llama_index.retrievers.tercet.nodes import explained
 from llama_index.retrievers.tercet.plans import plan_for
-from tercet import HybridIndex, SearchPlan
+from tercet import Explanation, HybridIndex, SearchPlan
 
 dispatcher = get_dispatcher(__name__)
 
@@ -105,15 +105,43 @@ class TercetRetriever(BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = await self._index.asearch(
             query_bundle.query_str,
-            where=None if self._filters is None else await asyncio.to_thread(self._where),
+            where=await self._awhere(),
             plan=self._plan,
             dense=await self._adense(query_bundle),
             observer=self._observer(query_bundle),
         )
         return [explained(hit) for hit in hits]
 
+    def explain(self, query: QueryType, node: NodeWithScore | BaseNode | str) -> Explanation:
+        """Why a node has its score: the parts that it is the sum of, as text, `to_dict()` or `to_html()`.
+
+        node: one that `retrieve(query)` returned, or the id of any that this retriever sees
+
+        Raises:
+            ValueError: the query is empty, or there is no such node.
+            TypeError: the encoder does not tell its tokens.
+        """
+        bundle = QueryBundle(query) if isinstance(query, str) else query
+        return self._index.explain(
+            bundle.query_str, _id_of(node), where=self._where(), plan=self._plan, dense=self._dense(bundle)
+        )
+
+    async def aexplain(self, query: QueryType, node: NodeWithScore | BaseNode | str) -> Explanation:
+        """`explain` without blocking the event loop."""
+        bundle = QueryBundle(query) if isinstance(query, str) else query
+        return await self._index.aexplain(
+            bundle.query_str,
+            _id_of(node),
+            where=await self._awhere(),
+            plan=self._plan,
+            dense=await self._adense(bundle),
+        )
+
     def _where(self) -> Where | None:
         return None if self._filters is None else where_of(self._filters, self._index)
+
+    async def _awhere(self) -> Where | None:
+        return None if self._filters is None else await asyncio.to_thread(self._where)
 
     def _dense(self, query_bundle: QueryBundle) -> NDArray[Any] | None:
         """(dim,) the query's dense vector where it is not that of the query's own text."""
@@ -138,3 +166,7 @@ class TercetRetriever(BaseRetriever):
             model_name=self._model_name,
             k=self._plan.k,
         )
+
+
+def _id_of(node: NodeWithScore | BaseNode | str) -> str:
+    return node if isinstance(node, str) else node.node_id
