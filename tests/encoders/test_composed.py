@@ -13,6 +13,10 @@ from transformers import AutoModelForMaskedLM
 
 from tercet import HybridIndex
 from tercet.encoders.composed import ComposedEncoder
+from tercet.encoders.mini import MiniEncoder
+from tercet.encoders.parts import Texts
+from tercet.errors import CheckpointError
+from tercet.models.interchange import import_model
 from tests import tiny
 
 TEXTS = ["the cat sat on the mat", "heart attack treatment protocol", "rotate the keys of a vault"]
@@ -94,10 +98,11 @@ def test_an_index_takes_it_like_any_encoder(encoder: ComposedEncoder) -> None:
 def test_the_fingerprint_is_of_the_weights(encoder: ComposedEncoder, folders: dict[str, str]) -> None:
     again = ComposedEncoder.load(**folders, device="cpu")
     assert again.spec.fingerprint == encoder.spec.fingerprint
-    weight = next(again._dense.parameters())
+    models = [SentenceTransformer(folders["dense"], device="cpu"), SparseEncoder(folders["sparse"], device="cpu")]
+    weight = next(models[0].parameters())
     weight.data += 1
 
-    other = ComposedEncoder(again._dense, again._sparse, again._late)
+    other = ComposedEncoder(*models, MultiVectorEncoder(folders["late"], device="cpu"))
     assert other.spec.fingerprint != encoder.spec.fingerprint
 
 
@@ -118,10 +123,69 @@ def test_pickled_weights_are_refused(folders: dict[str, str], tmp_path: pathlib.
         torch.save({}, path.with_name("pytorch_model.bin"))
         path.unlink()
 
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(CheckpointError, match=r"pickled weights \(pytorch_model.bin\) and no safetensors beside them"):
         ComposedEncoder.load(dense=str(dense), sparse=folders["sparse"], late=folders["late"], device="cpu")
 
 
 def test_an_empty_query_is_an_error(encoder: ComposedEncoder) -> None:
     with pytest.raises(ValueError, match="query is empty"):
         encoder.encode_query(" ")
+
+
+def test_an_imported_model_gives_one_head_and_a_checkpoint_the_others(
+    folders: dict[str, str], tiny_checkpoint: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    imported = str(import_model(folders["sparse"], tmp_path / "splade", calibration=TEXTS).folder)
+    ours = MiniEncoder(tiny_checkpoint)
+    encoder = ComposedEncoder.load(dense=str(tiny_checkpoint), sparse=imported, late=str(tiny_checkpoint))
+
+    for embedding, mini, splade in zip(
+        encoder.encode_documents(TEXTS),
+        ours.encode_documents(TEXTS),
+        MiniEncoder(imported).document_vectors(TEXTS),
+        strict=True,
+    ):
+        assert np.array_equal(embedding.dense, mini.dense)
+        assert np.array_equal(embedding.multi_vector.vectors, mini.multi_vector.vectors)
+        assert splade.sparse is not None
+        assert np.array_equal(embedding.sparse.values, splade.sparse.values)
+    index = HybridIndex.in_memory(encoder=encoder)
+    index.add(TEXTS)
+    [explanation] = index.explain_many("heart attack", [index.search("heart attack")[0].id])
+    assert sum(term.contribution for term in explanation.terms) == pytest.approx(
+        explanation.stage("sparse").score, abs=1e-4
+    )
+
+
+def test_checkpoints_and_models_of_sentence_transformers_join(
+    encoder: ComposedEncoder, folders: dict[str, str], tiny_checkpoint: pathlib.Path
+) -> None:
+    joined = ComposedEncoder.load(
+        dense=str(tiny_checkpoint), sparse=folders["sparse"], late=folders["late"], device="cpu"
+    )
+    [mixed], [composed] = joined.encode_documents(TEXTS[:1]), encoder.encode_documents(TEXTS[:1])
+
+    assert np.array_equal(mixed.sparse.values, composed.sparse.values)
+    assert np.array_equal(mixed.multi_vector.vectors, composed.multi_vector.vectors)
+    assert joined.spec.fingerprint != encoder.spec.fingerprint
+
+
+def test_a_checkpoint_runs_once_for_two_heads(tiny_checkpoint: pathlib.Path) -> None:
+    encoder = MiniEncoder(tiny_checkpoint)
+    passing = Texts(TEXTS, query=False)
+
+    assert passing.through(encoder) is passing.through(encoder)
+
+
+def test_a_head_that_a_checkpoint_does_not_hold_is_named(
+    folders: dict[str, str], tiny_checkpoint: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    imported = str(import_model(folders["late"], tmp_path / "colbert", calibration=TEXTS).folder)
+
+    with pytest.raises(CheckpointError, match=r"holds late, no sparse head; name another model for sparse="):
+        ComposedEncoder.load(dense=str(tiny_checkpoint), sparse=imported, late=imported)
+
+
+def test_a_hub_name_without_a_network_says_what_to_do() -> None:
+    with pytest.raises(CheckpointError, match=r"no folder 'naver/splade-v3'.*HF_HUB_OFFLINE is set\); download it"):
+        ComposedEncoder.load(dense="tercet-mini", sparse="naver/splade-v3", late="tercet-mini")

@@ -1,24 +1,24 @@
-"""Three sentence-transformers checkpoints as one encoder: folders or hub names in, embeddings out.
+"""Several models as one encoder: folders or hub names in, embeddings out.
 
-Needs tercet[models].
-For a user's own models, or ones larger than tercet-mini: any `SentenceTransformer` for the dense vector, any
-`SparseEncoder` (SPLADE) and any `MultiVectorEncoder` (ColBERT: its own, PyLate's and Stanford's folders).
+For a user's own models, or ones larger than tercet-mini. Each head comes from a checkpoint of ours (`tercet model
+import` makes one of a SPLADE or a ColBERT), or from sentence-transformers, which needs tercet[models]: any
+`SentenceTransformer` for the dense vector, any `SparseEncoder` (SPLADE) and any `MultiVectorEncoder` (ColBERT: its own,
+PyLate's and Stanford's folders).
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tercet.checkpoint import CONFIG_FILE, default_checkpoint
 from tercet.encoders.base import EncoderSpec, TextTokens
-from tercet.encoders.composed_tokens import late_tokens, sparse_origins, sparse_tokens
+from tercet.encoders.mini import MiniEncoder
+from tercet.encoders.parts import Texts, dense_part, fingerprint, late_part, sparse_part
 from tercet.errors import MissingExtra
-from tercet.types import Embedding, MultiVector, SparseVector
+from tercet.hub import find_model
+from tercet.types import Embedding
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
@@ -28,46 +28,49 @@ WINDOW = 64
 
 
 class ComposedEncoder:
-    """Dense, sparse and multi-vector of a text from three models, one pass each.
+    """Dense, sparse and multi-vector of a text from up to three models, one pass each.
 
-    Give loaded models, or use `ComposedEncoder.load` with names. The prompts are the models' own.
+    Give loaded models, or use `ComposedEncoder.load` with names. The prompts are the models' own. A checkpoint that is
+    given for two heads runs once for both.
+
+    Raises:
+        CheckpointError: a checkpoint is given for a head that it does not hold.
     """
 
-    def __init__(self, dense: SentenceTransformer, sparse: SparseEncoder, late: MultiVectorEncoder) -> None:
-        self._dense, self._sparse, self._late = dense, sparse, late
+    def __init__(
+        self,
+        dense: SentenceTransformer | MiniEncoder,
+        sparse: SparseEncoder | MiniEncoder,
+        late: MultiVectorEncoder | MiniEncoder,
+    ) -> None:
+        self._dense, self._sparse, self._late = dense_part(dense), sparse_part(sparse), late_part(late)
         probe = self._embeddings(["a"], query=False)[0]
-        vocabulary_size = sparse.get_embedding_dimension()
-        if vocabulary_size is None:
-            raise ValueError("the sparse model does not tell the size of its vocabulary; is it a SparseEncoder?")
         self._spec = EncoderSpec(
             name="composed of three models",
-            fingerprint=_fingerprint(dense, sparse, late),
+            fingerprint=fingerprint([self._dense, self._sparse, self._late]),
             dense_dim=len(probe.dense),
             late_dim=probe.multi_vector.vectors.shape[1],
-            vocabulary_size=vocabulary_size,
+            vocabulary_size=self._sparse.vocabulary_size,
         )
 
     @classmethod
     def load(cls, *, dense: str, sparse: str, late: str, device: str | None = None) -> ComposedEncoder:
-        """Load three checkpoints by hub name or folder. Only safetensors weights, and no code that comes with a model.
+        """Load each head's model: "tercet-mini", a folder, or a hub's "organisation/model".
+
+        A folder holds a checkpoint of ours or a model that sentence-transformers loads. Only safetensors weights, and no
+        code that comes with a model.
+
+        device: of the models that sentence-transformers runs
 
         Raises:
-            MissingExtra: sentence-transformers is not installed.
+            CheckpointError: a model is not there, its weights are pickled, or it does not hold that head.
+            MissingExtra: sentence-transformers is not installed, and a model needs it.
         """
-        try:
-            from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
-        except ImportError as error:
-            raise MissingExtra("ComposedEncoder", "models") from error
-        # safetensors alone: a pickled checkpoint runs whatever code its author put there.
-        options: dict[str, Any] = {
-            "device": device,
-            "trust_remote_code": False,
-            "model_kwargs": {"use_safetensors": True},
-        }
+        named: dict[str, MiniEncoder] = {}
         return cls(
-            SentenceTransformer(dense, **options),
-            SparseEncoder(sparse, **options),
-            MultiVectorEncoder(late, **options),
+            _load("SentenceTransformer", dense, device, named),
+            _load("SparseEncoder", sparse, device, named),
+            _load("MultiVectorEncoder", late, device, named),
         )
 
     @property
@@ -88,68 +91,44 @@ class ComposedEncoder:
             yield from self._embeddings(window, query=False)
 
     def terms(self, indices: Iterable[int]) -> list[str]:
-        tokens: list[str] = self._sparse.tokenizer.convert_ids_to_tokens([int(index) for index in indices])
-        return tokens
+        return self._sparse.terms(indices)
 
     # --- where the numbers come from: implements tercet.encoders.base.Explainable, as far as the models tell ---
 
     def query_tokens(self, query: str) -> TextTokens:
-        return TextTokens(sparse_tokens(self._sparse, query, "query"), late_tokens(self._late, query, "query"))
+        return TextTokens(self._sparse.tokens(query, "query"), self._late.tokens(query, "query"))
 
     def document_tokens(self, document: str) -> TextTokens:
-        sparse = sparse_tokens(self._sparse, document, "document")
-        return TextTokens(sparse, late_tokens(self._late, document, "document"))
+        return TextTokens(self._sparse.tokens(document, "document"), self._late.tokens(document, "document"))
 
     def query_origins(self, query: str) -> Mapping[int, int]:
-        return sparse_origins(self._sparse, query, "query")
+        return self._sparse.origins(query, "query")
 
     def document_origins(self, document: str) -> Mapping[int, int]:
-        return sparse_origins(self._sparse, document, "document")
+        return self._sparse.origins(document, "document")
 
     def __repr__(self) -> str:
         return f"ComposedEncoder({self.spec.fingerprint[:8]})"
 
     def _embeddings(self, texts: list[str], *, query: bool) -> list[Embedding]:
-        method = "encode_query" if query else "encode_document"
-        quiet = {"show_progress_bar": False}
-        dense = getattr(self._dense, method)(texts, convert_to_numpy=True, normalize_embeddings=True, **quiet)
-        sparse = getattr(self._sparse, method)(texts, convert_to_sparse_tensor=False, save_to_cpu=True, **quiet)
-        late = getattr(self._late, method)(texts, convert_to_numpy=True, **quiet)
-        truncated = [False] * len(texts) if query else self._truncated(texts)
+        passing = Texts(texts, query)
+        parts = (self._dense.encode(passing), self._sparse.encode(passing), self._late.encode(passing))
         return [
-            Embedding(np.asarray(row, np.float32), _sparse_vector(weights.float().numpy()), _unit_rows(tokens), cut)
-            for row, weights, tokens, cut in zip(dense, sparse, late, truncated, strict=True)
+            Embedding(dense, sparse, late, not query and (dense_cut or sparse_cut or late_cut))
+            for (dense, dense_cut), (sparse, sparse_cut), (late, late_cut) in zip(*parts, strict=True)
         ]
 
-    def _truncated(self, texts: list[str]) -> list[bool]:
-        """Whether a text is longer than any of the three models reads."""
-        cut = [False] * len(texts)
-        for model in (self._dense, self._sparse, self._late):
-            limit = model.max_seq_length
-            if limit is not None:
-                lengths = [len(ids) for ids in model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
-                cut = [before or length > limit for before, length in zip(cut, lengths, strict=True)]
-        return cut
 
-
-def _sparse_vector(weights: NDArray[np.float32]) -> SparseVector:
-    indices = np.flatnonzero(weights > 0)
-    return SparseVector(indices, weights[indices])
-
-
-def _unit_rows(tokens: Any) -> MultiVector:  # noqa: ANN401 (an array or a tensor, by model)
-    rows = np.asarray(tokens, np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # Query augmentation may leave rows of zeros, which match nothing and have no direction.
-    return MultiVector((rows / np.maximum(lengths, 1e-12))[lengths[:, 0] > 1e-6])
-
-
-def _fingerprint(*models: Any) -> str:  # noqa: ANN401 (three classes without a common typed base)
-    """Over all weights and prompts: the same folder under another name is the same encoder."""
-    digest = hashlib.sha256()
-    for model in models:
-        digest.update(repr((sorted(model.prompts.items()), model.max_seq_length)).encode())
-        for name, tensor in sorted(model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:32]
+def _load(kind: str, name: str, device: str | None, named: dict[str, MiniEncoder]) -> Any:  # noqa: ANN401 see the protocols
+    folder = default_checkpoint() if name == "tercet-mini" else find_model(name)
+    if (folder / CONFIG_FILE).is_file():
+        if name not in named:
+            named[name] = MiniEncoder(folder)
+        return named[name]
+    try:
+        import sentence_transformers
+    except ImportError as error:
+        raise MissingExtra(f"running {name} with ComposedEncoder", "models") from error
+    # safetensors alone: a pickled checkpoint runs whatever code its author put there.
+    model = getattr(sentence_transformers, kind)
+    return model(str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True})
