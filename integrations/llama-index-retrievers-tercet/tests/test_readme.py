@@ -19,12 +19,13 @@ def test_every_block_runs_and_says_something(
         exec(compile(block, f"README.md, block {number}", "exec"), names)
         said.append(capsys.readouterr().out)
 
-    assert len(said) == 9
+    assert len(said) == 10
     assert all(said)
     assert said[0].startswith("keys ")
-    assert "['keys', 'clés']" in said[2]
-    assert "['lost']" in said[2]
-    assert "Rotate the signing keys" in said[3]
-    assert said[4].count("The cafeteria serves soup at noon.") == 4
-    assert "Lost keys are reported" in said[6].splitlines()[0]
-    assert said[7] == "['The door code of acme is secret.']\n"
+    assert "('late', " in said[1]
+    assert "['keys', 'clés']" in said[3]
+    assert "['lost']" in said[3]
+    assert "Rotate the signing keys" in said[4]
+    assert said[5].count("The cafeteria serves soup at noon.") == 4
+    assert "Lost keys are reported" in said[7].splitlines()[0]
+    assert said[8] == "['The door code of acme is secret.']\n"
