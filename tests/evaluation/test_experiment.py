@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import ir_measures
 import pytest
@@ -145,12 +146,18 @@ def test_self_matches_are_dropped_from_every_row(toy_encoder: ToyEncoder) -> Non
     assert evaluation.ceiling.recall == 1
 
 
-def test_documents_that_are_not_indexed_are_noted(index: HybridIndex, collection: JudgedCollection) -> None:
+def test_documents_that_are_not_indexed_are_noted_with_file_and_line(
+    index: HybridIndex, collection: JudgedCollection, tmp_path: Path
+) -> None:
     index.delete(["keys"])
+    qrels = tmp_path / "small" / "qrels.tsv"
+    line = 1 + [row.split("\t")[1] for row in qrels.read_text().splitlines()].index("keys")
 
-    assert evaluate(index, collection).notes == (
-        "1 of 5 relevant documents are not in the index and count as not found (the first is 'keys')",
-    )
+    [note] = evaluate(index, collection).notes
+    expected = "1 of 5 relevant documents are not in the index and count as not found (the first is 'keys'"
+    assert note == f"{expected}, judged at {qrels}:{line})"
+    [note] = evaluate(index, replace(collection, places={})).notes
+    assert note == f"{expected})"
 
 
 def test_an_index_of_other_documents_is_refused(collection: JudgedCollection, toy_encoder: ToyEncoder) -> None:

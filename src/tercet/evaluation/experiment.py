@@ -289,17 +289,19 @@ def _not_indexed(index: HybridIndex, collection: JudgedCollection) -> list[str]:
     for start in range(0, len(relevant), 1000):
         there |= {document.id for document in index.get(relevant[start : start + 1000])}
     missing = [id for id in relevant if id not in there]
-    if relevant and len(missing) == len(relevant):
+    if not missing:
+        return []
+    judged_at = collection.places.get(missing[0])
+    first = f"the first is {missing[0]!r}" + (f", judged at {judged_at}" if judged_at else "")
+    if len(missing) == len(relevant):
         raise ValueError(
-            f"none of the {len(relevant):,} relevant documents of {collection.name} is in the index (the first is "
-            f"{missing[0]!r}); index the same documents, under the same ids"
+            f"none of the {len(relevant):,} relevant documents of {collection.name} is in the index ({first}); "
+            f"index the same documents, under the same ids"
         )
-    if missing:
-        return [
-            f"{len(missing):,} of {len(relevant):,} relevant documents are not in the index and count as not found "
-            f"(the first is {missing[0]!r})"
-        ]
-    return []
+    return [
+        f"{len(missing):,} of {len(relevant):,} relevant documents are not in the index and count as not found "
+        f"({first})"
+    ]
 
 
 def _ceiling(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -29,6 +29,7 @@ class JudgedCollection:
     documents: empty where only queries and judgements were read, for an index that holds the documents already
     queries: the judged ones, by id
     notes: what was left out and why, with file and line
+    places: of each document the "file:line" that first judges it; empty where no file was read
     """
 
     name: str
@@ -36,6 +37,7 @@ class JudgedCollection:
     qrels: Mapping[str, Mapping[str, int]]
     documents: tuple[Document, ...] = ()
     notes: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_collection(folder: str | Path, *, split: str = "test", on_error: OnError = "raise") -> JudgedCollection:
@@ -121,6 +123,7 @@ def _joined(
     bad = _answer(on_error, notes)
     queries = _read_queries(queries_path, bad)
     qrels: Qrels = {}
+    places: dict[str, str] = {}
     for query, document, grade, line in _read_qrels(qrels_path, bad):
         if error := _unknown(query, queries, str(queries_path), "query", line) or (
             documents is not None and _unknown(document, documents, "corpus.jsonl", "document", line)
@@ -128,6 +131,7 @@ def _joined(
             bad(error)
         else:
             qrels.setdefault(query, {})[document] = grade
+            places.setdefault(document, line.place)
     for query, (_, line) in queries.items():
         if query not in qrels:
             notes.append(str(line.error(f"query {query!r} has no judgements; it is left out")))
@@ -141,6 +145,7 @@ def _joined(
         qrels=qrels,
         documents=tuple(document for document in (documents or {}).values() if document is not None),
         notes=tuple(notes),
+        places=places,
     )
 
 

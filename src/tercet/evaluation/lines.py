@@ -18,8 +18,12 @@ class Line(NamedTuple):
     number: int
     text: str
 
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.number}"
+
     def error(self, message: str) -> UnreadableFile:
-        return UnreadableFile(f"{self.path}:{self.number}: {message}")
+        return UnreadableFile(f"{self.place}: {message}")
 
 
 def numbered_lines(path: str | Path) -> Iterator[Line]:
