@@ -32,6 +32,8 @@ TILE_TERMS = 2048
 #: The tensor (vocabulary,) that a checkpoint has where its queries are weighed by a table instead of the model; 0 at
 #: what no query may hold. The graph does not know it.
 QUERY_WEIGHTS = "sparse.query_weights"
+#: Stands before the names of the side network's tensors, which are called as the trunk's.
+SIDE = "sparse.side."
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "tercet.json", "model.safetensors", "tokenizer.json"
 
 Precision: TypeAlias = Literal["int8", "f32"]
@@ -41,12 +43,31 @@ Weights: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideNetwork:
+    """The shape of a small BERT that reads the same tokens beside the trunk, for the sparse head alone.
+
+    first_token, last_token: [CLS] and [SEP], which stand around every text
+    """
+
+    hidden: int
+    layers: int
+    attention_heads: int
+    intermediate: int
+    layer_norm_eps: float
+    max_positions: int
+    first_token: int
+    last_token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SparseForm:
     """How a sparse head weighs the vocabulary. What is left unsaid is tercet's own head, see tercet.models.heads.
 
     residual: z = LayerNorm(GELU(T h) + h); without it z = LayerNorm(GELU(T h)), as in BERT's head for masked words
     projected: z goes through a low-rank projection before the decoder
     bonus: a token adds a weight of its own to its own vocabulary entry
+    term_frequency: the bonus grows with the logarithm of how often the word stands in the text
+    side: a side network's states are added to the projected ones; its width is the decoder's rank
     specials: [CLS] and [SEP] speak, too, as in SPLADE
     pooling: over tokens, "max" (SPLADE v2) or "sum" (SPLADE v1)
     logarithms: how often log1p is taken after relu; 2 is what sentence-transformers calls "log1p_relu" (OpenSearch v3)
@@ -55,9 +76,17 @@ class SparseForm:
     residual: bool = True
     projected: bool = True
     bonus: bool = True
+    term_frequency: bool = False
+    side: SideNetwork | None = None
     specials: bool = False
     pooling: Literal["max", "sum"] = "max"
     logarithms: int = 1
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SparseForm:
+        """Read what `dataclasses.asdict` wrote; raises TypeError at what this version does not know."""
+        side = values.get("side")
+        return cls(**{**values, "side": None if side is None else SideNetwork(**side)})
 
 
 #: BERT's own head for masked words: what SPLADE models are made of.
@@ -135,7 +164,7 @@ class ModelConfig:
         values["skiplist"] = tuple(values["skiplist"])
         values["heads"] = tuple(values.get("heads", HEADS))
         try:
-            values["sparse_form"] = SparseForm(**values.get("sparse_form", {}))
+            values["sparse_form"] = SparseForm.from_dict(values.get("sparse_form", {}))
         except TypeError as error:
             raise CheckpointError(f"{place}: sparse_form is unknown to this version of tercet ({error})") from error
         values["activation_ranges"] = {name: tuple(pair) for name, pair in values["activation_ranges"].items()}

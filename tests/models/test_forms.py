@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tercet.checkpoint import MASKED_WORDS, Checkpoint, SparseForm
+from tercet.checkpoint import MASKED_WORDS, Checkpoint, SideNetwork, SparseForm
 from tercet.encoders.mini import MiniEncoder
 from tercet.errors import CheckpointError
 from tercet.models.export import trunk_tensors, write_model
@@ -40,8 +40,21 @@ def written(folder: Path, trunk: Path, form: SparseForm) -> Path:
     return folder
 
 
+SIDE = SideNetwork(
+    hidden=8,
+    layers=2,
+    attention_heads=2,
+    intermediate=16,
+    layer_norm_eps=1e-12,
+    max_positions=64,
+    first_token=tiny.VOCABULARY.index("[CLS]"),
+    last_token=tiny.VOCABULARY.index("[SEP]"),
+)
 FORMS = {
     "ours": SparseForm(),
+    "ours with term frequency": SparseForm(term_frequency=True),
+    "ours with a side network": SparseForm(term_frequency=True, side=SIDE),
+    "ours with a side network, summed": SparseForm(side=SIDE, pooling="sum"),
     "ours, summed": SparseForm(pooling="sum"),
     "ours without bonus": SparseForm(bonus=False),
     "ours summed without bonus": SparseForm(bonus=False, pooling="sum", logarithms=2),

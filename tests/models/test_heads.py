@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tercet.checkpoint import SparseForm
 from tercet.models import heads
 from tercet.models.heads import LateHead, MaxOverTokens, SparseHead, dense_head
 
@@ -29,7 +30,7 @@ def texts() -> tuple[Tensor, Tensor]:
 
 def textbook(head: SparseHead, states: Tensor, ids: Tensor) -> Tensor:
     """Every logit of every token, the bonus added to a token's own word, then torch.max."""
-    projected, bonus = head.token_terms(states, ids)
+    projected, bonus = head.token_terms(states, ids, LENGTHS)
     logits = projected @ head.decoder.T + F.one_hot(ids, VOCABULARY) * bonus[:, None]
     return torch.log1p(torch.relu(torch.stack([part.amax(0) for part in logits.split(LENGTHS)]) + head.bias))
 
@@ -93,3 +94,18 @@ def test_principal_components_keep_similarities_better_than_chance() -> None:
         return float((rows @ rows.T - exact).square().mean().detach())
 
     assert error(started) < 0.01 < error(random)
+
+
+def test_a_word_that_stands_twice_weighs_more_by_its_frequency_alone() -> None:
+    torch.manual_seed(0)
+    head = SparseHead(8, 12, 4, SparseForm(term_frequency=True))
+    assert head.frequency is not None
+    states, ids = torch.randn(5, 8), torch.tensor([3, 7, 3, 3, 7])
+    _, bonus = head.token_terms(states, ids, [3, 2])
+    head.frequency.bias.data.fill_(-1e9)  # softplus of it is 0
+    head.frequency.weight.data.zero_()
+    _, without = head.token_terms(states, ids, [3, 2])
+
+    # In the first text 3 stands twice; in the second each token stands once.
+    gained = (bonus - without).tolist()
+    assert [gain > 0 for gain in gained] == [True, False, True, False, False]

@@ -91,7 +91,7 @@ def test_sum_pooling_of_our_head_has_the_words_own_bonus() -> None:
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter)
     states, ids = torch.randn(5, 8), torch.tensor([3, 3, 0, 11, 7])
-    projected, bonus = head.token_terms(states, ids)
+    projected, bonus = head.token_terms(states, ids, [2, 3])
     logits = projected @ head.decoder.T + torch.nn.functional.one_hot(ids, 12) * bonus[:, None] + head.bias
 
     ours = sparse_vectors(head, states, ids, [2, 3], pooling="sum")

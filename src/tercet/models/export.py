@@ -17,6 +17,7 @@ from tercet.checkpoint import (
     CONFIG_FILE,
     HEADS,
     QUERY_WEIGHTS,
+    SIDE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Checkpoint,
@@ -30,6 +31,7 @@ from tercet.models.bert_folder import Tensors, bert_tensors, config_of_bert
 from tercet.models.calibration import calibrate
 from tercet.models.graph import write_graphs
 from tercet.models.heads import LateHead, SparseHead
+from tercet.models.trunk import SideTrunk
 
 
 def write_checkpoint(
@@ -138,17 +140,17 @@ def expressible_terms(tokenizer: Tokenizer) -> NDArray[np.int32]:
     return np.array(sorted(terms), np.int32)
 
 
-def trunk_tensors(state: Mapping[str, NDArray[Any]], layers: int) -> Tensors:
+def trunk_tensors(state: Mapping[str, NDArray[Any]], layers: int, prefix: str = "") -> Tensors:
     """BERT's tensors under the runtime's names, matrices as (inputs, outputs), query, key and value as one."""
     tensors: Tensors = {}
     words, scales = quantize_rows(state["embeddings.word_embeddings.weight"])
-    tensors["embeddings.word"], tensors["embeddings.word.scale"] = words, scales[:, None]
+    tensors[f"{prefix}embeddings.word"], tensors[f"{prefix}embeddings.word.scale"] = words, scales[:, None]
     # One segment only: its type embedding is a constant, so it moves into the positions.
     positions = state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
-    tensors["embeddings.position"] = positions.astype(np.float16)
-    _copy_norm(tensors, "embeddings.norm", state, "embeddings.LayerNorm")
+    tensors[f"{prefix}embeddings.position"] = positions.astype(np.float16)
+    _copy_norm(tensors, f"{prefix}embeddings.norm", state, "embeddings.LayerNorm")
     for layer in range(layers):
-        ours, theirs = f"layer.{layer}", f"encoder.layer.{layer}"
+        ours, theirs = f"{prefix}layer.{layer}", f"encoder.layer.{layer}"
         parts = [f"{theirs}.attention.self.{part}" for part in ("query", "key", "value")]
         weight = np.concatenate([state[f"{part}.weight"].T for part in parts], axis=1)
         tensors[f"{ours}.attention.weight"] = _half(weight)
@@ -182,7 +184,23 @@ def sparse_tensors(sparse: SparseHead, terms: NDArray[np.int32]) -> Tensors:
     if sparse.form.bonus:
         tensors["sparse.bonus.weight"] = _numpy(sparse.bonus.weight).T.copy()
         tensors["sparse.term_bonus"] = _numpy(sparse.term_bonus) + _numpy(sparse.bonus.bias)
+    if sparse.frequency is not None:
+        tensors["sparse.frequency.weight"] = _numpy(sparse.frequency.weight).T.copy()
+        tensors["sparse.frequency.bias"] = _numpy(sparse.frequency.bias)
+    if sparse.side is not None:
+        tensors |= side_tensors(sparse.side)
     return tensors
+
+
+def side_tensors(side: SideTrunk) -> Tensors:
+    state = {name: _numpy(tensor) for name, tensor in side.bert.state_dict().items()}
+    return {
+        **trunk_tensors(state, side.shape.layers, SIDE),
+        f"{SIDE}transform.weight": _half(_numpy(side.transform.weight).T),
+        f"{SIDE}transform.bias": _numpy(side.transform.bias),
+        f"{SIDE}transform.norm.weight": _numpy(side.norm.weight),
+        f"{SIDE}transform.norm.bias": _numpy(side.norm.bias),
+    }
 
 
 def _copy_norm(tensors: Tensors, name: str, state: Mapping[str, NDArray[Any]], source: str) -> None:

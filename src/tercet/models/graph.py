@@ -17,15 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tercet.checkpoint import TILE_TERMS, Checkpoint, ModelConfig, Precision, graph_file
+from tercet.checkpoint import SIDE, TILE_TERMS, Checkpoint, ModelConfig, Precision, SideNetwork, graph_file
 
 CONTRIB = "com.microsoft"
+
+#: Both say the size of a BERT.
+Shape: TypeAlias = ModelConfig | SideNetwork
 
 
 def write_graphs(folder: str | Path) -> None:
@@ -64,7 +67,7 @@ class _Graph:
         self.linear_inputs: dict[str, str] = {}
 
     def build(self) -> onnx.ModelProto:
-        states = self.trunk()
+        states = self.trunk(self.config)
         parts = {"dense": self.dense, "late": self.late, "sparse": self.sparse}
         for head, part in parts.items():
             if head in self.config.heads:
@@ -103,38 +106,39 @@ class _Graph:
 
     # --- the parts of the model, in the order in which a text passes them ---
 
-    def trunk(self) -> str:
-        config, hidden = self.config, self.config.hidden
-        self.weight("embeddings.word", (config.vocabulary_size, hidden), TensorProto.INT8)
-        self.weight("embeddings.word.scale", (config.vocabulary_size, 1))
-        self.weight("embeddings.position", (config.max_positions, hidden))  # the type embedding is added to it
-        rows = self.node("Cast", [self.node("Gather", ["embeddings.word", "input_ids"])], to=TensorProto.FLOAT)
-        words = self.node("Mul", [rows, self.node("Gather", ["embeddings.word.scale", "input_ids"])])
+    def trunk(self, shape: Shape, prefix: str = "") -> str:
+        """A BERT from token ids to states, (batch, n_tokens, hidden); `prefix` stands before its weights' names."""
+        name, hidden = f"{prefix}embeddings", shape.hidden
+        self.weight(f"{name}.word", (self.config.vocabulary_size, hidden), TensorProto.INT8)
+        self.weight(f"{name}.word.scale", (self.config.vocabulary_size, 1))
+        self.weight(f"{name}.position", (shape.max_positions, hidden))  # the type embedding is added to it
+        rows = self.node("Cast", [self.node("Gather", [f"{name}.word", "input_ids"])], to=TensorProto.FLOAT)
+        words = self.node("Mul", [rows, self.node("Gather", [f"{name}.word.scale", "input_ids"])])
         length = self.node("Gather", [self.node("Shape", ["input_ids"]), self.constant(np.int64(1))])
         end = self.node("Unsqueeze", [length, self.constant(np.array([0]))])
         positions = self.node(
-            "Slice", ["embeddings.position", self.constant(np.array([0])), end, self.constant(np.array([0]))]
+            "Slice", [f"{name}.position", self.constant(np.array([0])), end, self.constant(np.array([0]))]
         )
-        states = self.norm("embeddings.norm", self.node("Add", [words, positions]))
-        for layer in range(config.layers):
-            states = self.layer(f"layer.{layer}", states)
+        states = self.norm(f"{name}.norm", self.node("Add", [words, positions]), shape)
+        for layer in range(shape.layers):
+            states = self.layer(f"{prefix}layer.{layer}", states, shape)
         return states
 
-    def layer(self, name: str, states: str) -> str:
-        hidden, intermediate = self.config.hidden, self.config.intermediate
-        attended = self.attention(f"{name}.attention", states)
+    def layer(self, name: str, states: str, shape: Shape) -> str:
+        hidden, intermediate = shape.hidden, shape.intermediate
+        attended = self.attention(f"{name}.attention", states, shape)
         projected = self.linear(f"{name}.output", attended, hidden, hidden)
-        states = self.skip_norm(f"{name}.attention_norm", projected, states)
+        states = self.skip_norm(f"{name}.attention_norm", projected, states, shape)
         inner = self.linear(f"{name}.up", states, hidden, intermediate, bias=False)
         self.weight(f"{name}.up.bias", (intermediate,))
         inner = self.node("BiasGelu", [inner, f"{name}.up.bias"], domain=CONTRIB)
-        return self.skip_norm(f"{name}.norm", self.linear(f"{name}.down", inner, intermediate, hidden), states)
+        return self.skip_norm(f"{name}.norm", self.linear(f"{name}.down", inner, intermediate, hidden), states, shape)
 
-    def attention(self, name: str, states: str) -> str:
-        hidden = self.config.hidden
+    def attention(self, name: str, states: str, shape: Shape) -> str:
+        hidden = shape.hidden
         self.weight(f"{name}.bias", (3 * hidden,))
         self.linear_inputs[name] = states
-        attributes: dict[str, Any] = {"num_heads": self.config.attention_heads, "domain": CONTRIB}
+        attributes: dict[str, Any] = {"num_heads": shape.attention_heads, "domain": CONTRIB}
         if self.precision == "f32":
             self.weight(f"{name}.weight", (hidden, 3 * hidden))
             inputs = [states, f"{name}.weight", f"{name}.bias", "attention_mask"]
@@ -174,12 +178,14 @@ class _Graph:
         self.weight("sparse.transform.bias", (hidden,))
         transformed = self.node("BiasGelu", [transformed, "sparse.transform.bias"], domain=CONTRIB)
         if form.residual:
-            normed = self.skip_norm("sparse.norm", transformed, states)
+            normed = self.skip_norm("sparse.norm", transformed, states, config)
         else:
-            normed = self.norm("sparse.norm", transformed)
+            normed = self.norm("sparse.norm", transformed, config)
         projected = normed
         if form.projected:
             projected = self.linear("sparse.project", normed, hidden, config.sparse_rank, bias=False)
+        if form.side:
+            projected = self.node("Add", [projected, self.side(form.side)])
         is_word = self.node("Cast", ["word_mask"], to=TensorProto.BOOL)
         is_word_row = self.node("Unsqueeze", [is_word, self.constant(np.array([2]))])
         # Padding and special tokens take the place of the text's first word: twice the same never changes a maximum.
@@ -193,6 +199,14 @@ class _Graph:
         if form.bonus:
             pooled = self.node("ScatterElements", [pooled, self.columns(), own], axis=1, reduction="max")
         self.node("Add", [self.without_spare(pooled), "sparse.bias"], output="sparse")
+
+    def side(self, shape: SideNetwork) -> str:
+        """(batch, n_tokens, rank): what the side network says of each token, through BERT's transform for words."""
+        states = self.trunk(shape, SIDE)
+        transformed = self.linear(f"{SIDE}transform", states, shape.hidden, shape.hidden, bias=False)
+        self.weight(f"{SIDE}transform.bias", (shape.hidden,))
+        transformed = self.node("BiasGelu", [transformed, f"{SIDE}transform.bias"], domain=CONTRIB)
+        return self.norm(f"{SIDE}transform.norm", transformed, shape)
 
     def first_word(self, projected: str) -> str:
         """(batch, n_tokens, rank) → (batch, 1, rank): after [CLS], or wherever the marker of a side leaves it."""
@@ -279,14 +293,27 @@ class _Graph:
         rows = self.node("Cast", [self.node("Gather", ["sparse.decoder.rows", "input_ids"])], to=TensorProto.FLOAT)
         dot = self.node("ReduceSum", [self.node("Mul", [rows, projected]), self.constant(np.array([2]))], keepdims=0)
         dot = self.node("Mul", [dot, self.node("Gather", ["sparse.decoder.rows.scale", "input_ids"])])
-        self.weight("sparse.bonus.weight", (config.hidden, 1))
-        bonus = self.node(
-            "Squeeze", [self.node("MatMul", [normed, "sparse.bonus.weight"]), self.constant(np.array([2]))]
-        )
         # The head's own bias stands in the table of terms.
         by_term = self.node("Gather", [self.external("sparse.term_bonus", (config.vocabulary_size,)), "input_ids"])
-        bonus = self.node("Softplus", [self.node("Add", [bonus, by_term])], output="own_bonus")
+        bonus = self.node("Softplus", [self.node("Add", [self.per_token("sparse.bonus", normed), by_term])])
+        if config.sparse_form.term_frequency:
+            self.weight("sparse.frequency.bias", (1,))
+            gain = self.node("Add", [self.per_token("sparse.frequency", normed), "sparse.frequency.bias"])
+            gain = self.node("Mul", [self.node("Softplus", [gain]), self.node("Log", [self.counts()])])
+            bonus = self.node("Add", [bonus, gain])
+        bonus = self.node("Identity", [bonus], output="own_bonus")
         return self.node("Where", [is_word, self.node("Add", [dot, bonus]), nothing], output="own")
+
+    def per_token(self, name: str, states: str) -> str:
+        """(batch, n_tokens): one number from each token's state."""
+        self.weight(f"{name}.weight", (self.config.hidden, 1))
+        return self.node("Squeeze", [self.node("MatMul", [states, f"{name}.weight"]), self.constant(np.array([2]))])
+
+    def counts(self) -> str:
+        """(batch, n_tokens): how often each token stands in its text, itself included."""
+        ids = [self.node("Unsqueeze", ["input_ids", self.constant(np.array([axis]))]) for axis in (1, 2)]
+        same = self.node("Cast", [self.node("Equal", ids)], to=TensorProto.FLOAT)
+        return self.node("ReduceSum", [same, self.constant(np.array([2]))], keepdims=0)
 
     # --- building blocks ---
 
@@ -329,18 +356,18 @@ class _Graph:
         zero = self.constant(np.uint8(round(-low / step)))
         return self.node("QuantizeLinear", [states, scale, zero]), scale, zero
 
-    def norm(self, name: str, states: str) -> str:
-        self.weight(f"{name}.weight", (self.config.hidden,))
-        self.weight(f"{name}.bias", (self.config.hidden,))
+    def norm(self, name: str, states: str, shape: Shape) -> str:
+        self.weight(f"{name}.weight", (shape.hidden,))
+        self.weight(f"{name}.bias", (shape.hidden,))
         inputs = [states, f"{name}.weight", f"{name}.bias"]
-        return self.node("LayerNormalization", inputs, axis=-1, epsilon=self.config.layer_norm_eps)
+        return self.node("LayerNormalization", inputs, axis=-1, epsilon=shape.layer_norm_eps)
 
-    def skip_norm(self, name: str, states: str, residual: str) -> str:
+    def skip_norm(self, name: str, states: str, residual: str, shape: Shape) -> str:
         """LayerNorm(states + residual) as one kernel."""
-        self.weight(f"{name}.weight", (self.config.hidden,))
-        self.weight(f"{name}.bias", (self.config.hidden,))
+        self.weight(f"{name}.weight", (shape.hidden,))
+        self.weight(f"{name}.bias", (shape.hidden,))
         inputs = [states, residual, f"{name}.weight", f"{name}.bias"]
-        return self.node("SkipLayerNormalization", inputs, domain=CONTRIB, epsilon=self.config.layer_norm_eps)
+        return self.node("SkipLayerNormalization", inputs, domain=CONTRIB, epsilon=shape.layer_norm_eps)
 
     def node(self, kind: str, inputs: Sequence[str], *, output: str | None = None, **attributes: Any) -> str:
         name = output or f"{kind}_{len(self.nodes)}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tercet.checkpoint import SparseForm
+from tercet.models.trunk import SideTrunk, counts_in_text
 
 #: Tokens and vocabulary rows of one tile of logits: 512 × 1024 f32 numbers are 2 MB, which stays in the cache.
 TILE_TOKENS, TILE_TERMS = 512, 1024
@@ -39,6 +40,9 @@ class SparseHead(nn.Module):
 
     weights = log1p(relu(max over tokens)). The bias is added after the max; the log, too, since both are monotone.
 
+    With a side network p = P z + s, where s is what that network says of the token; with term frequency the bonus is
+    softplus(u·z + e[token]) + softplus(v·z + c) · log(how often the word stands in the text).
+
     `form` leaves parts out, as far as BERT's own head for masked words, of which other SPLADE models are made.
     """
 
@@ -56,6 +60,8 @@ class SparseHead(nn.Module):
         if form.bonus:
             self.bonus = nn.Linear(hidden, 1)
             self.term_bonus = nn.Parameter(torch.zeros(vocabulary_size))
+        self.frequency = nn.Linear(hidden, 1) if form.term_frequency else None
+        self.side = SideTrunk(form.side, vocabulary_size) if form.side else None
 
     @property
     def rank(self) -> int:
@@ -89,7 +95,7 @@ class SparseHead(nn.Module):
         states: (n_tokens, hidden); token_ids: (n_tokens,)
         returns: (batch, vocabulary), non-negative
         """
-        projected, bonus = self.token_terms(states, token_ids)
+        projected, bonus = self.token_terms(states, token_ids, lengths)
         if self.form.pooling == "max":
             pooled = MaxOverTokens.apply(projected, self.decoder, bonus, token_ids, tuple(lengths))
             return self.weigh(pooled + self.bias)
@@ -110,14 +116,21 @@ class SparseHead(nn.Module):
             weights = torch.log1p(weights)
         return weights
 
-    def token_terms(self, states: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def token_terms(self, states: Tensor, token_ids: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What a token says: its point in the decoder's space (n_tokens, rank) and the bonus of its own word."""
         hidden = F.gelu(self.transform(states))
         hidden = self.norm(hidden + states if self.form.residual else hidden)
+        projected = self.project(hidden)
+        if self.side is not None:
+            projected = projected + self.side(token_ids, lengths)
         if not self.form.bonus:
-            return self.project(hidden), hidden.new_zeros(len(hidden))
+            return projected, hidden.new_zeros(len(hidden))
         # Softplus keeps the bonus positive: then a token's own logit with bonus always wins over the one without.
-        return self.project(hidden), F.softplus(self.bonus(hidden).squeeze(-1) + self.term_bonus[token_ids])
+        bonus = F.softplus(self.bonus(hidden).squeeze(-1) + self.term_bonus[token_ids])
+        if self.frequency is not None:
+            gain = F.softplus(self.frequency(hidden).squeeze(-1))
+            bonus = bonus + gain * counts_in_text(token_ids, lengths).log()
+        return projected, bonus
 
 
 class MaxOverTokens(torch.autograd.Function):
@@ -143,7 +156,9 @@ class MaxOverTokens(torch.autograd.Function):
                 for text, part in enumerate(logits.split(list(lengths[first:last])), start=first):
                     torch.amax(part, dim=0, out=pooled[text, row : row + TILE_TERMS])
         own = (projected * decoder[token_ids]).sum(dim=-1) + bonus
-        texts = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        device = projected.device
+        sizes = torch.tensor(lengths, device=device)
+        texts = torch.repeat_interleave(torch.arange(len(lengths), device=device), sizes)
         pooled.view(-1).scatter_reduce_(0, texts * len(decoder) + token_ids, own, reduce="amax")
         ctx.save_for_backward(projected, decoder, bonus, token_ids)
         ctx.lengths = lengths
@@ -167,7 +182,7 @@ class MaxOverTokens(torch.autograd.Function):
             winner = logits.argmax(dim=0)
             to_projected[tokens].index_add_(0, winner, weights[:, None] * rows)
             to_decoder.index_add_(0, terms, weights[:, None] * projected[tokens][winner])
-            won_by_own = own[winner, torch.arange(len(terms))]
+            won_by_own = own[winner, torch.arange(len(terms), device=winner.device)]
             to_bonus[tokens].index_add_(0, winner[won_by_own], weights[won_by_own])
         return to_projected, to_decoder, to_bonus, None, None
 

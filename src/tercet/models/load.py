@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
 from tercet.checkpoint import (
     CONFIG_FILE,
     QUERY_WEIGHTS,
+    SIDE,
     TOKENIZER_FILE,
     Checkpoint,
     ModelConfig,
+    SideNetwork,
     Weights,
     default_checkpoint,
     dequantize_rows,
 )
-from tercet.errors import CheckpointError
 from tercet.hub import find_model
 from tercet.models.heads import LateHead, SparseHead
 from tercet.models.interchange import read_foreign
+from tercet.models.trunk import bert_of
 
 #: The bias of terms that a sparse vector may not hold: no logit reaches it, and no gradient comes back.
 NEVER = -1e4
@@ -61,7 +64,7 @@ def load_model(model: str | Path) -> LoadedModel:
 def _from_elsewhere(folder: Path) -> LoadedModel:
     foreign = read_foreign(folder)
     weights = {} if foreign.query_weights is None else {QUERY_WEIGHTS: foreign.query_weights}
-    trunk = _bert(foreign.config, foreign.trunk)
+    trunk = _trunk(foreign.config, foreign.trunk)
     return LoadedModel(foreign.config, foreign.tokenizer, trunk, foreign.sparse, foreign.late, weights)
 
 
@@ -69,7 +72,7 @@ def _from_checkpoint(folder: Path) -> LoadedModel:
     checkpoint = Checkpoint.open(folder)
     config, weights = checkpoint.config, checkpoint.weights()
     checkpoint.tokenizer()  # compares its hash
-    trunk = _bert(config, bert_state(weights, config))
+    trunk = _trunk(config, bert_state(weights, config))
     sparse = sparse_head(weights, config) if "sparse" in config.heads else None
     late = None
     if "late" in config.heads:
@@ -98,21 +101,38 @@ def sparse_head(weights: Weights, config: ModelConfig) -> SparseHead:
         state["bonus.weight"] = _tensor(weights["sparse.bonus.weight"].T)
         state["bonus.bias"] = torch.zeros(1)
         state["term_bonus"] = _tensor(weights["sparse.term_bonus"])
+    if form.term_frequency:
+        state["frequency.weight"] = _tensor(weights["sparse.frequency.weight"].T)
+        state["frequency.bias"] = _tensor(weights["sparse.frequency.bias"])
+    if form.side:
+        bert = bert_state(weights, form.side, SIDE)
+        state |= {f"side.bert.{name}": _tensor(tensor) for name, tensor in bert.items()}
+        state["side.transform.weight"] = _tensor(weights[f"{SIDE}transform.weight"].T)
+        state["side.transform.bias"] = _tensor(weights[f"{SIDE}transform.bias"])
+        state["side.norm.weight"] = _tensor(weights[f"{SIDE}transform.norm.weight"])
+        state["side.norm.bias"] = _tensor(weights[f"{SIDE}transform.norm.bias"])
     head.load_state_dict(state)
+    head.norm.eps = config.layer_norm_eps  # as the graph computes it
     return head
 
 
-def bert_state(weights: Weights, config: ModelConfig) -> dict[str, NDArray[Any]]:
+def _trunk(config: ModelConfig, state: Mapping[str, NDArray[Any]]) -> BertModel:
+    tensors = {name: _tensor(tensor) for name, tensor in state.items()}
+    return bert_of(config, config.vocabulary_size, tensors, name=config.name)
+
+
+def bert_state(weights: Weights, shape: ModelConfig | SideNetwork, prefix: str = "") -> dict[str, NDArray[Any]]:
     """What `tercet.models.export.trunk_tensors` stored, under BERT's names again; one segment, its embedding is 0."""
+    embeddings = f"{prefix}embeddings"
     state: dict[str, NDArray[Any]] = {
-        "embeddings.word_embeddings.weight": weights["embeddings.word"] * weights["embeddings.word.scale"],
-        "embeddings.position_embeddings.weight": weights["embeddings.position"],
-        "embeddings.token_type_embeddings.weight": np.zeros((2, config.hidden)),
-        "embeddings.LayerNorm.weight": weights["embeddings.norm.weight"],
-        "embeddings.LayerNorm.bias": weights["embeddings.norm.bias"],
+        "embeddings.word_embeddings.weight": weights[f"{embeddings}.word"] * weights[f"{embeddings}.word.scale"],
+        "embeddings.position_embeddings.weight": weights[f"{embeddings}.position"],
+        "embeddings.token_type_embeddings.weight": np.zeros((2, shape.hidden)),
+        "embeddings.LayerNorm.weight": weights[f"{embeddings}.norm.weight"],
+        "embeddings.LayerNorm.bias": weights[f"{embeddings}.norm.bias"],
     }
-    for layer in range(config.layers):
-        ours, theirs = f"layer.{layer}", f"encoder.layer.{layer}"
+    for layer in range(shape.layers):
+        ours, theirs = f"{prefix}layer.{layer}", f"encoder.layer.{layer}"
         for kind in ("weight", "bias"):
             parts = np.split(weights[f"{ours}.attention.{kind}"], 3, axis=-1)
             for part, tensor in zip(("query", "key", "value"), parts, strict=True):
@@ -122,26 +142,6 @@ def bert_state(weights: Weights, config: ModelConfig) -> dict[str, NDArray[Any]]
             state[f"{theirs}.attention.output.LayerNorm.{kind}"] = weights[f"{ours}.attention_norm.{kind}"]
             state[f"{theirs}.output.LayerNorm.{kind}"] = weights[f"{ours}.norm.{kind}"]
     return state
-
-
-def _bert(config: ModelConfig, state: dict[str, NDArray[Any]]) -> BertModel:
-    bert = BertConfig(
-        vocab_size=config.vocabulary_size,
-        hidden_size=config.hidden,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.attention_heads,
-        intermediate_size=config.intermediate,
-        max_position_embeddings=config.max_positions,
-        layer_norm_eps=config.layer_norm_eps,
-    )
-    model = BertModel(bert, add_pooling_layer=False)
-    wanted = model.state_dict().keys()
-    found = {name: _tensor(tensor) for name, tensor in state.items() if name in wanted}
-    if missing := wanted - found.keys():
-        raise CheckpointError(f"the trunk of {config.name!r} lacks {', '.join(sorted(missing)[:3])}; is it a BERT?")
-    model.load_state_dict(found)
-    # No dropout: a text has the same vectors in both passes of gradient caching, and in a run that is resumed.
-    return model.eval()  # type: ignore[no-any-return]
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -26,7 +26,7 @@ def sparse_vectors(
         with torch.autocast("cpu", enabled=False):
             vectors: Tensor = head(states.float(), token_ids, lengths)
         return vectors
-    projected, bonus = head.token_terms(states, token_ids)
+    projected, bonus = head.token_terms(states, token_ids, lengths)
     if pooling == "max":
         return head.weigh(max_over_padded(projected, head.decoder, bonus, token_ids, lengths) + head.bias)
     logits = projected @ head.decoder.T
