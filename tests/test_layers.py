@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "processors": set(),
     "scoring": {"types"},
     "encoders.base": {"types"},
-    "encoders.mini": {"encoders.base", "checkpoint", "processors", "runtime", "errors", "types"},
+    "encoders.mini": {"encoders.base", "checkpoint", "processors", "runtime", "scoring", "errors", "types"},
     "encoders.own_dense": {"encoders.base", "types"},
     "encoders.composed_tokens": {"encoders.base"},
     "encoders.parts": {"encoders.base", "encoders.composed_tokens", "encoders.mini", "errors", "types"},
@@ -41,7 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"store", "encoders.base", "errors", "filters", "processors", "scoring", "types"},
     "reranking": {"encoders.base", "scoring"},
     "hub": {"errors"},
-    "models": {"models", "checkpoint", "hub", "runtime", "errors"},
+    "model_card": {"checkpoint", "errors"},
+    "models": {"models", "checkpoint", "hub", "model_card", "runtime", "errors"},
     "training": {"training", "models", "checkpoint", "errors"},
     "models.build": {"models", "training", "errors"},  # the recipe of the shipped model: a use of both
     "query": {"encoders.base", "store.base", "filters", "fusion", "observing", "plan", "types"},
@@ -94,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "cli.train": {"training", "index", "plan", "errors"},
+    "cli.model": {"cli.options", "checkpoint", "hub", "model_card", "models", "reading", "display", "errors"},
     "demo": {"index", "reading", "display", "plan", "types", "errors"},
     "display": {"reading", "types", "plan"},
     "cli": {

@@ -13,7 +13,7 @@ from tercet.errors import CheckpointError
 #: What makes a model, of every layout that tercet reads. `artifact.metadata` is Stanford ColBERT's configuration.
 PATTERNS = ("*.json", "*.safetensors", "vocab.txt", "artifact.metadata")
 #: File names of weights that run code when they are read.
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def find_model(name: str | Path) -> Path:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 import tercet
-from tercet.cli import evaluating, explaining, searching, train, upkeep
+from tercet.cli import evaluating, explaining, model, searching, train, upkeep
 from tercet.cli.options import grouped
 from tercet.errors import TercetError
 
@@ -60,6 +60,7 @@ for _command in (
 ):
     app.command()(grouped(_command))
 app.add_typer(train.app, name="train")
+app.add_typer(model.app, name="model")
 
 
 def _version(value: bool) -> None:

@@ -31,6 +31,7 @@ from tokenizers import Tokenizer
 from tercet.checkpoint import MASKED_WORDS, TOKENIZER_FILE, Checkpoint, HeadName, ModelConfig
 from tercet.errors import CheckpointError
 from tercet.hub import find_model
+from tercet.model_card import model_card
 from tercet.models.bert_folder import (
     Tensors,
     bert_tensors,
@@ -67,7 +68,7 @@ class ForeignModel:
     query_weights: NDArray[np.float32] | None = None
 
 
-def import_model(name: str | Path, into: Path, *, calibration: Sequence[str], card: str | None = None) -> Checkpoint:
+def import_model(name: str | Path, into: Path, *, calibration: Sequence[str]) -> Checkpoint:
     """Write another library's model as a checkpoint that runs without torch, with the heads that it has.
 
     Word embeddings and decoder are rounded to int8 rows, the rest of the trunk to float16, as in every checkpoint.
@@ -82,7 +83,7 @@ def import_model(name: str | Path, into: Path, *, calibration: Sequence[str], ca
     if not foreign.heads:
         raise CheckpointError(f"{name} is a trunk without a head; train heads on it: tercet train heads --from {name}")
     config = dataclasses.replace(foreign.config, name=str(name).rstrip("/").rsplit("/", maxsplit=1)[-1])
-    return write_model(
+    checkpoint = write_model(
         into,
         config=config,
         tokenizer=foreign.tokenizer,
@@ -90,10 +91,13 @@ def import_model(name: str | Path, into: Path, *, calibration: Sequence[str], ca
         sparse=foreign.sparse,
         late=foreign.late,
         calibration=calibration,
-        card=card or f"# {config.name}\n\nImported from `{name}`: {', '.join(foreign.heads)}.\n",
+        card="",
         heads=foreign.heads,
         query_weights=foreign.query_weights,
     )
+    card = model_card(checkpoint, origin=f"Imported from `{name}`; its licence is that of its makers.")
+    (into / "README.md").write_text(card, encoding="utf-8")
+    return checkpoint
 
 
 def read_foreign(folder: Path) -> ForeignModel:
