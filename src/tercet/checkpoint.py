@@ -108,6 +108,8 @@ class ModelConfig:
         put behind it, up to so many tokens, special ones included; 0 for none. Longer queries stay whole, up to
         max_query_tokens: where both numbers are equal every query has this length, as in ColBERT
     attend_to_augmentation: the query's own tokens see those [MASK]s. Otherwise only they see the query
+    late_importance: how much the weight of a query's words in its sparse vector decides what their rows count in late
+        interaction, see `tercet.scoring.importance`; 0 for not at all
     weights_hash, tokenizer_hash: sha256 of model.safetensors and tokenizer.json
     """
 
@@ -132,6 +134,7 @@ class ModelConfig:
     late_specials: bool = False
     query_augmentation: int = 0
     attend_to_augmentation: bool = False
+    late_importance: float = 0.0
     heads: tuple[HeadName, ...] = HEADS
     sparse_form: SparseForm = SparseForm()
     activation_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -144,6 +147,11 @@ class ModelConfig:
             raise CheckpointError(
                 f"{self.name!r} fills queries up to {self.query_augmentation} tokens and cuts them at "
                 f"{self.max_query_tokens}; raise max_query_tokens, or lower query_augmentation"
+            )
+        if self.late_importance and not {"sparse", "late"} <= set(self.heads):
+            raise CheckpointError(
+                f"{self.name!r} weighs the rows of late interaction by its sparse vectors, and holds only "
+                f"{' and '.join(self.heads)}; set late_importance to 0"
             )
 
     def to_json(self) -> str:
@@ -189,6 +197,7 @@ _LATER: Mapping[str, object] = {
     "late_specials": False,
     "query_augmentation": 0,
     "attend_to_augmentation": False,
+    "late_importance": 0.0,
     "heads": HEADS,
     "sparse_form": dataclasses.asdict(SparseForm()),
 }

@@ -191,9 +191,11 @@ class MultiVector:
     """A text as one unit vector per token, for late interaction.
 
     vectors: (n_tokens, dim), at least one row (so MaxSim never meets an empty document), each of length 1
+    importance: (n_tokens,) of a query: what the best similarity of each row counts; None where each counts 1
     """
 
     vectors: NDArray[np.float32]
+    importance: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or 0 in self.vectors.shape:
@@ -201,6 +203,17 @@ class MultiVector:
         lengths = np.sqrt(np.einsum("nd,nd->n", self.vectors, self.vectors))
         if not (np.abs(lengths - 1) < 1e-2).all():  # NaN and inf fail this comparison, too
             raise ValueError("the rows of a multi-vector must be finite and of length 1")
+        if self.importance is not None and not (
+            self.importance.shape == lengths.shape
+            and (self.importance >= 0).all()
+            and np.isfinite(self.importance).all()
+        ):
+            raise ValueError(f"importance is one finite number of at least 0 for each of {len(lengths)} rows")
+
+    @property
+    def weighted(self) -> NDArray[np.float32]:
+        """(n_tokens, dim): rows as long as they are important, so that a sum of products is the weighted sum."""
+        return self.vectors if self.importance is None else self.vectors * self.importance[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

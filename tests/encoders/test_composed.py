@@ -79,7 +79,7 @@ def test_what_the_models_add_to_a_query_is_split_out(encoder: ComposedEncoder) -
     [explanation] = index.explain_many("heart attack", [index.search("heart attack")[0].id])
 
     assert any(match.special for match in explanation.matches)
-    total = sum(match.similarity for match in explanation.matches)
+    total = sum(match.contribution for match in explanation.matches)
     assert total == pytest.approx(explanation.stage("late").score, abs=1e-4)
     assert sum(term.contribution for term in explanation.terms) == pytest.approx(
         explanation.stage("sparse").score, abs=1e-4

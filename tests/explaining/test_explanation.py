@@ -56,7 +56,7 @@ def assert_adds_up(index: HybridIndex, query: str, plan: SearchPlan, *, half_pre
         assert sum(part.contribution for part in explanation.stages) == pytest.approx(scored.score, abs=1e-9)
         sums = {
             "sparse": sum(term.contribution for term in explanation.terms),
-            "late": sum(match.similarity for match in explanation.matches),
+            "late": sum(match.contribution for match in explanation.matches),
         }
         for part in explanation.stages:
             assert part.computed == pytest.approx(sums.get(part.stage, part.computed), abs=1e-5)

@@ -25,7 +25,7 @@ def reranker(encoder: MiniEncoder) -> TercetReranker:
 
 
 def mean_of_best_cosines(encoder: MiniEncoder, query: str, text: str) -> float:
-    tokens = encoder.encode_query(query).multi_vector.vectors
+    tokens = encoder.encode_query(query).multi_vector.weighted
     [document] = encoder.encode_documents([text])
     return float(np.mean(np.max(tokens @ document.multi_vector.vectors.T, axis=1)))
 

@@ -27,7 +27,7 @@ def nodes_of(texts: list[str]) -> list[NodeWithScore]:
 
 
 def maxsim(encoder: Encoder, query: str, text: str) -> float:
-    tokens = encoder.encode_query(query).multi_vector.vectors
+    tokens = encoder.encode_query(query).multi_vector.weighted
     [document] = encoder.encode_documents([text])
     return float(np.sum(np.max(tokens @ document.multi_vector.vectors.T, axis=1)))
 

@@ -19,6 +19,7 @@ from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.processors import available_cores
 from tercet.runtime import make_session, runtime_weights
+from tercet.scoring import importance
 from tercet.types import Embedding, MultiVector, SparseVector
 
 #: Padded tokens of one batch. The trunk is no faster with more, and the tiles of logits stay inside the cache.
@@ -130,15 +131,26 @@ class MiniEncoder:
         if not query.strip():
             raise ValueError("the query is empty; ask for at least one word")
         tokens = self._tokenize([query], self._query_side)
-        if self._query_weights is None:
-            return self._run(tokens, self._query_side)[0]
         [(ids, truncated)] = tokens
+        if self._query_weights is None:
+            return self._weighted(self._run(tokens, self._query_side)[0], ids)
         words = np.unique(ids)
         words = words[self._query_weights[words] > 0]
         sparse = SparseVector(words.astype(np.int64), self._query_weights[words])
         if self.config.heads == ("sparse",):  # no other head asks for a pass of the model
             return HeadVectors(None, sparse, None, truncated)
-        return self._run(tokens, self._query_side)[0]._replace(sparse=sparse)
+        return self._weighted(self._run(tokens, self._query_side)[0]._replace(sparse=sparse), ids)
+
+    def _weighted(self, vectors: HeadVectors, ids: Sequence[int]) -> HeadVectors:
+        """Say how important a query's rows are; `ids` are its tokens, without augmentation."""
+        sparse, late = vectors.sparse, vectors.multi_vector
+        if not self.config.late_importance or sparse is None or late is None:
+            return vectors
+        rows = np.full(len(late.vectors), -1)  # what augmentation adds is no word
+        kept = self._late_rows(np.array([ids]), self._query_side)[0]
+        rows[: kept.sum()] = np.array(ids)[kept]
+        weights = importance(rows, sparse, self.config.late_importance)
+        return vectors._replace(multi_vector=MultiVector(late.vectors, weights))
 
     def encode_queries(self, queries: Sequence[str]) -> list[Embedding]:
         if len(queries) == 1:

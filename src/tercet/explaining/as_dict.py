@@ -76,6 +76,8 @@ def _match(match: LateMatch) -> dict[str, Any]:
         "query": _token(match.query),
         "document": _token(match.document),
         "similarity": match.similarity,
+        "importance": match.importance,
+        "contribution": match.contribution,
         "special": match.special,
     }
 

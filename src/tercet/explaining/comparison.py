@@ -46,7 +46,7 @@ class MatchDifference:
 
     @property
     def difference(self) -> float:
-        return self.first.similarity - self.second.similarity
+        return self.first.contribution - self.second.contribution
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,11 +52,20 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LateMatch:
-    """A query token and the document token most similar to it; the similarities of all sum to the late score."""
+    """A query token and the document token most similar to it; the contributions of all sum to the late score.
+
+    similarity: cosine of the two
+    importance: what the query token counts, 1 on average; 1 for each where the encoder makes no difference
+    """
 
     query: Token
     document: Token
     similarity: float
+    importance: float = 1.0
+
+    @property
+    def contribution(self) -> float:
+        return self.similarity * self.importance
 
     @property
     def special(self) -> bool:
@@ -138,8 +147,9 @@ class Explanation:
             return ()
         best = self.grid.argmax(axis=1)
         query, document = self.inquiry.tokens.late, self.tokens.late
+        importance = self.inquiry.importance.tolist()
         return tuple(
-            LateMatch(query[row], document[column], float(self.grid[row, column]))
+            LateMatch(query[row], document[column], float(self.grid[row, column]), importance[row])
             for row, column in enumerate(best.tolist())
         )
 

@@ -128,6 +128,12 @@ class Inquiry:
             order.remove(FUSED)  # one ranking fused is that ranking
         return tuple(self._stage(stage, key, stored, grid) for stage in order)
 
+    @property
+    def importance(self) -> NDArray[np.float32]:
+        """(n_query_tokens,): what each row's maximum counts."""
+        late = self.embedding.multi_vector
+        return np.ones(len(late.vectors), np.float32) if late.importance is None else late.importance
+
     def similarities(self, stored: Stored) -> NDArray[np.float32]:
         """(n_query_tokens, n_doc_tokens): what late interaction takes the row-wise maximum of."""
         query = self.embedding.multi_vector.vectors
@@ -143,7 +149,7 @@ class Inquiry:
                 weights = stored.sparse or {}
                 return sum(weight * weights[index] for index, weight in self.weights.items() if index in weights)
             case "late":
-                return float(grid.max(axis=1).sum(dtype=np.float64)) if grid.size else 0.0
+                return float((grid.max(axis=1) * self.importance).sum(dtype=np.float64)) if grid.size else 0.0
             case _:
                 return sum(self._reciprocal_rank(stage, key) for stage in self.plan.prefetches)
 

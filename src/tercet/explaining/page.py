@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from tercet.explaining.explanation import Explanation, in_text
+from tercet.explaining.explanation import Explanation, LateMatch, in_text
 from tercet.explaining.inquiry import StagePart
 from tercet.explaining.markup import Child, Markup, document, element, joined
 from tercet.explaining.terminal import NOTICEABLE, how
@@ -147,8 +147,8 @@ def _shaded(explanation: Explanation) -> Markup:
     said: defaultdict[Span, list[str]] = defaultdict(list)
     for match in explanation.matches:
         span = (match.document.start, match.document.end)
-        late[span] += max(match.similarity, 0.0)
-        said[span].append(f"{match.query.text} {match.similarity:.2f}")
+        late[span] += max(match.contribution, 0.0)
+        said[span].append(f"{match.query.text} {match.contribution:.2f}")
     sparse: defaultdict[Span, float] = defaultdict(float)
     for term in explanation.terms:
         token = explanation.origins[term.token_id].document
@@ -236,6 +236,10 @@ def _sentences(explanation: Explanation) -> Markup:
 # --- the grid ---
 
 
+def _counted(match: LateMatch) -> str:
+    return f"{match.similarity:.3f}" if match.importance == 1 else f"{match.similarity:.3f} × {match.importance:.2f}"
+
+
 def maxsim_grid(explanation: Explanation) -> Markup:
     """Query tokens × document tokens, coloured by cosine; the best of each row outlined."""
     grid, tokens = explanation.grid, explanation.tokens.late
@@ -259,8 +263,8 @@ def maxsim_grid(explanation: Explanation) -> Markup:
         ]
         name = element("th", match.query.text, class_="added" if match.query.special else None)
         answer = in_text(explanation.document.text, explanation.tokens.sparse, match.document)
-        rows.append(element("tr", name, element("th", f"{answer} {match.similarity:.3f}"), *cells))
-    added = [match.similarity for match in explanation.matches if match.special]
+        rows.append(element("tr", name, element("th", f"{answer} {_counted(match)}"), *cells))
+    added = [match.contribution for match in explanation.matches if match.special]
     split = f"Of these, {sum(added):.3f} from tokens that the encoder added to the texts." if added else None
     part = next((part for part in explanation.stages if part.stage == LATE), None)
     total = None

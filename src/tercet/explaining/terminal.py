@@ -68,7 +68,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
         terms.add_row(plain(term.term), *map(_number, sides), _signed(term.difference))
     matches = _table("query token", first, second, "difference")
     for match in comparison.matches[:SHOWN]:
-        sides_of_match = (f"{side.document.text} {side.similarity:.3f}" for side in (match.first, match.second))
+        sides_of_match = (f"{side.document.text} {side.contribution:.3f}" for side in (match.first, match.second))
         matches.add_row(plain(match.query.text), *map(plain, sides_of_match), _signed(match.difference))
     console.print(Padding(Group(stages, terms, matches), (0, 0, 1, 3), expand=False))
 
@@ -149,18 +149,19 @@ def _made_by(explanation: Explanation, token_id: int) -> Text:
 
 
 def _match_table(explanation: Explanation) -> Table:
-    table = _table("query token", "document token", "at", "similarity")
+    table = _table("query token", "document token", "at", "similarity", "importance", "adds")
     table.columns[1].justify = "left"
     ordered = sorted(explanation.matches, key=lambda match: match.special)
     for match in ordered[: 2 * SHOWN]:
         style = "dim" if match.special else ""
         at = "–" if match.document.special else f"{match.document.start}:{match.document.end}"
         answer = in_text(explanation.document.text, explanation.tokens.sparse, match.document)
-        table.add_row(plain(match.query.text, style), plain(answer, style), at, f"{match.similarity:.3f}")
-    added = [match.similarity for match in ordered if match.special]
+        numbers = (f"{value:.3f}" for value in (match.similarity, match.importance, match.contribution))
+        table.add_row(plain(match.query.text, style), plain(answer, style), at, *numbers)
+    added = [match.contribution for match in ordered if match.special]
     if added:
-        table.add_row(Text("of these from tokens that the encoder added", "dim"), "", "", f"{sum(added):.3f}")
-    _end(table, explanation, "late", len(ordered), [match.similarity for match in ordered], 3, shown=2 * SHOWN)
+        table.add_row(Text("of these from tokens that the encoder added", "dim"), "", "", "", "", f"{sum(added):.3f}")
+    _end(table, explanation, "late", len(ordered), [match.contribution for match in ordered], 5, shown=2 * SHOWN)
     return table
 
 

@@ -155,7 +155,7 @@ class Questions(Generic[EngineFilter]):
         self._check([LATE], None)
         for multi_vector, _ in queries:
             check_multi_vector(multi_vector, self._spec)
-        searches = (Search(LATE, multi_vector.vectors, max(1, len(keys)), keys) for multi_vector, keys in queries)
+        searches = (Search(LATE, multi_vector.weighted, max(1, len(keys)), keys) for multi_vector, keys in queries)
         return [
             ranked(ranking) for batch in self._requests(searches) for ranking in await self._engine.search(batch, None)
         ]

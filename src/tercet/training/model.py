@@ -24,7 +24,7 @@ from tercet.models.load import NEVER, LoadedModel, load_model
 from tercet.models.states import TokenStates, compute_states, inverse_document_frequency, token_batches
 from tercet.training.plan import Head
 from tercet.training.pooling import InferenceFreeQueries, Pooling, sparse_vectors
-from tercet.training.scores import late_scores, padded
+from tercet.training.scores import importance, late_scores, padded
 
 SideName = Literal["query", "document"]
 
@@ -52,7 +52,8 @@ class Views:
 
     dense: (batch, hidden) of length 1
     sparse: (batch, vocabulary), non-negative
-    late: (n_rows of all texts, late_dim) unit rows, with late_lengths rows for each text
+    late: (n_rows of all texts, late_dim) unit rows, with late_lengths rows for each text; those of queries as long as
+        they are important
     """
 
     dense: Tensor | None = None
@@ -215,6 +216,10 @@ class ThreeHeads(nn.Module):
             keep = self._kept(batch, self.specials if side == "query" else self.skipped)
             late = self.late(states[keep]).float()
             late_lengths = _lengths(keep, batch.lengths)
+            if side == "query" and self.config.late_importance:
+                with torch.no_grad():
+                    weights = self._sparse(states, batch, side) if sparse is None else sparse.detach()
+                late = late * importance(batch.token_ids[keep], late_lengths, weights, self.config.late_importance)
         return Views(dense, sparse, late, late_lengths)
 
     def _sparse(self, states: Tensor, batch: TokenBatch, side: SideName) -> Tensor:

@@ -39,3 +39,15 @@ def late_scores(
 ) -> Tensor:
     """MaxSim of packed rows, all queries against all documents: (n_queries, n_docs)."""
     return maxsim(*padded(queries, query_lengths), *padded(documents, document_lengths))
+
+
+def importance(token_ids: Tensor, lengths: Sequence[int], weights: Tensor, strength: float) -> Tensor:
+    """`tercet.scoring.importance` for a batch: what each row of the queries' multi-vectors counts.
+
+    token_ids: (n_rows of all texts,); weights: (n_texts, vocabulary), the sparse vectors
+    returns: (n_rows, 1)
+    """
+    texts = torch.repeat_interleave(torch.arange(len(lengths), device=token_ids.device), torch.tensor(lengths))
+    grown = 1 + strength * weights[texts, token_ids]
+    means = [part.mean().expand(len(part)) for part in grown.split(list(lengths))]
+    return (grown / torch.cat(means))[:, None]
