@@ -217,7 +217,7 @@ class Checkpoint:
         if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if not (place / name).is_file()]:
             raise CheckpointError(
                 f"{str(place)!r} is not a tercet checkpoint: {', '.join(missing)} not found; "
-                f"a sentence-transformers folder is loaded by tercet.encoders.composed.ComposedEncoder"
+                f"`tercet model import` makes one of another library's model"
             )
         return cls(place, ModelConfig.from_json((place / CONFIG_FILE).read_text(encoding="utf-8"), place / CONFIG_FILE))
 

@@ -185,6 +185,10 @@ def _reading(config: ModelConfig) -> dict[str, str]:
             )
         rows = "a row for [CLS] and [SEP], too" if config.late_specials else "no row for [CLS] and [SEP]"
         reading["multi-vectors"] = f"{rows}; {len(config.skiplist)} tokens of documents have none (punctuation)"
+    if config.late_importance:
+        reading["multi-vectors"] += (
+            f"; a query's rows count by the weights of their words in its sparse vector, {config.late_importance:g}"
+        )
     if "sparse" in config.heads:
         form = config.sparse_form
         logarithm = "log1p(relu)" if form.logarithms == 1 else "log1p(log1p(relu))"

@@ -253,10 +253,17 @@ def _card(config: ModelConfig, head: HeadName) -> str:
     own = head == "sparse" and config.sparse_form.bonus
     flag = ", trust_remote_code=True" if own else ""
     needs = " It needs `pip install tercet`, where the class of the head is." if own else ""
+    counted = ""
+    if head == "late" and config.late_importance:
+        counted = (
+            "\nThe rows are tercet's. What each row of a query counts in late interaction, there by its sparse vector, "
+            "is not in them: here each counts 1.\n"
+        )
     return (
         f"---\nlibrary_name: sentence-transformers\n---\n\n# {config.name}: the {head} head\n\n"
         f"Written by `tercet model export`. Load it with sentence-transformers 6.{needs}\n\n"
         f"```python\nfrom sentence_transformers import {classes[head]}\n\n"
         f'model = {classes[head]}("."{flag})\n'
         f'queries, documents = model.encode_query(["…"]), model.encode_document(["…"])\n```\n'
+        f"{counted}"
     )
