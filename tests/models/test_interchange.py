@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from tercet.encoders.mini import MiniEncoder
 from tercet.errors import CheckpointError
-from tercet.models.interchange import import_model
+from tercet.models.interchange import import_model, read_foreign
 from tercet.models.load import LoadedModel, load_model
 from tercet.models.sentence_folders import export_model
 from tercet.scoring import maxsim
@@ -74,6 +74,18 @@ def test_inference_free_queries_are_looked_up(tmp_path: Path) -> None:
     documents = model.encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
     for vectors, expected in zip(encoder.document_vectors(TEXTS), documents, strict=True):
         assert dense_row(vectors.sparse) == pytest.approx(expected, abs=0.05)  # stored as int8 rows
+
+
+def test_weights_of_queries_may_stand_in_a_json_by_token(tmp_path: Path) -> None:
+    folder = foreign.write_inference_free(tmp_path / "router")
+    (place,) = folder.glob("query_0_*")
+    (place / "model.safetensors").unlink()
+    changed(place / "config.json", path="idf.json")
+    (place / "idf.json").write_text(json.dumps({"cat": 2.5, "[SEP]": 9.0, "no-such-token": 7.0}))
+    table = read_foreign(folder).query_weights
+
+    assert table is not None
+    assert {tiny.VOCABULARY[index]: float(table[index]) for index in np.flatnonzero(table)} == {"cat": 2.5}
 
 
 COLBERTS: dict[str, Callable[[Path], Path]] = {
@@ -149,7 +161,7 @@ def test_pickled_weights_are_refused(tmp_path: Path, write: Callable[[Path], Pat
         load_model(folder)
 
 
-def changed(path: Path, **values: Any) -> None:
+def changed(path: Path, /, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 

@@ -68,7 +68,8 @@ def _command(kind: str) -> Callable[..., None]:
             str,
             typer.Option(
                 "--from",
-                help="Where to begin: tercet-mini, a checkpoint folder, or a BERT's folder, its heads new.",
+                help="Where to begin: tercet-mini, a checkpoint, a SPLADE or ColBERT (docs/models.md), or a BERT; "
+                "folders or hub names. Heads that it lacks begin new.",
             ),
         ] = "tercet-mini",
         plan_file: Annotated[

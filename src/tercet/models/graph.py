@@ -6,7 +6,7 @@ One pass over the trunk, three outputs, and two on the way to the third, for exp
     sparse: (batch, sparse_terms) logits, the maximum over tokens of
         words: (batch, n_tokens, sparse_rank) times the decoder's rows, and of
         own: (batch, n_tokens) of each token's own term; of a head that pools by sum: weights, summed
-`attention_mask` is 1 at real tokens; `word_mask` is 1 at real tokens that the sparse head reads: not at [CLS] and [SEP],
+`attention_mask` is 1 at real tokens; `word_mask` at those of them that the sparse head reads: not at [CLS] and [SEP],
 unless its form has them. A checkpoint with fewer heads has fewer outputs.
 
 Written by hand because the exporters unfold attention and normalisation into dozens of nodes, which ONNX Runtime then

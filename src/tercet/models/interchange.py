@@ -167,9 +167,9 @@ def _static_weights(folder: Path, tokenizer: Tokenizer, vocabulary_size: int) ->
         weights[: len(stored)] = stored
     else:
         for token, weight in read_json(folder / Path(path).name).items():
-            weights[tokenizer.token_to_id(token)] = weight
-    for token in ("[CLS]", "[SEP]", "[PAD]"):
-        weights[tokenizer.token_to_id(token)] = 0
+            if (index := tokenizer.token_to_id(token)) is not None:
+                weights[index] = weight
+    weights[list(_ids(tokenizer, ["[CLS]", "[SEP]", "[PAD]"]))] = 0
     return weights
 
 
