@@ -71,6 +71,8 @@ class SparseForm:
     specials: [CLS] and [SEP] speak, too, as in SPLADE
     pooling: over tokens, "max" (SPLADE v2) or "sum" (SPLADE v1)
     logarithms: how often log1p is taken after relu; 2 is what sentence-transformers calls "log1p_relu" (OpenSearch v3)
+    length_normalization: a long text says more and so matches more; its weights are divided by its vector's length to
+        this power, as BM25's b does. 0 for not at all, 1 would make scores cosines
     """
 
     residual: bool = True
@@ -81,6 +83,7 @@ class SparseForm:
     specials: bool = False
     pooling: Literal["max", "sum"] = "max"
     logarithms: int = 1
+    length_normalization: float = 0.0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SparseForm:
@@ -89,6 +92,8 @@ class SparseForm:
         return cls(**{**values, "side": None if side is None else SideNetwork(**side)})
 
 
+#: The length of a sparse vector at which normalization changes nothing: a passage of tercet-mini's.
+USUAL_LENGTH = 12.0
 #: BERT's own head for masked words: what SPLADE models are made of.
 MASKED_WORDS = SparseForm(residual=False, projected=False, bonus=False, specials=True)
 

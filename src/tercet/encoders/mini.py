@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.checkpoint import HEADS, QUERY_WEIGHTS, Checkpoint, Precision, default_checkpoint, token_id
+from tercet.checkpoint import HEADS, QUERY_WEIGHTS, USUAL_LENGTH, Checkpoint, Precision, default_checkpoint, token_id
 from tercet.encoders.base import EncoderSpec, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.processors import available_cores
@@ -407,6 +407,8 @@ class MiniEncoder:
         active = np.flatnonzero(pooled > 0)
         # A maximum comes as a logit, and what is monotone afterwards; a sum is of weights already.
         weights = self._weigh(pooled[active]) if self.config.sparse_form.pooling == "max" else pooled[active]
+        if power := self.config.sparse_form.length_normalization:
+            weights = weights * np.float32((USUAL_LENGTH / max(float(np.linalg.norm(weights)), 1e-6)) ** power)
         return SparseVector(self._terms[active], weights)
 
     def _weigh(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:

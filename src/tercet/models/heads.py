@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tercet.checkpoint import SparseForm
+from tercet.checkpoint import USUAL_LENGTH, SparseForm
 from tercet.models.trunk import SideTrunk, counts_in_text
 
 #: Tokens and vocabulary rows of one tile of logits: 512 × 1024 f32 numbers are 2 MB, which stays in the cache.
@@ -98,7 +98,7 @@ class SparseHead(nn.Module):
         projected, bonus = self.token_terms(states, token_ids, lengths)
         if self.form.pooling == "max":
             pooled = MaxOverTokens.apply(projected, self.decoder, bonus, token_ids, tuple(lengths))
-            return self.weigh(pooled + self.bias)
+            return self.even(self.weigh(pooled + self.bias))
         # One text's logits at a time: a sum needs the logarithm of each.
         sums, start = [], 0
         for length in lengths:
@@ -107,7 +107,16 @@ class SparseHead(nn.Module):
             logits = projected[tokens] @ self.decoder.T + self.bias
             logits = logits.scatter_add(1, token_ids[tokens, None], bonus[tokens, None])
             sums.append(self.weigh(logits).sum(dim=0))
-        return torch.stack(sums)
+        return self.even(torch.stack(sums))
+
+    def even(self, vectors: Tensor) -> Tensor:
+        """Make long texts comparable with short ones, as far as the form wants it: (batch, vocabulary)."""
+        power = self.form.length_normalization
+        if not power:
+            return vectors
+        # An empty vector has no direction that a gradient could take.
+        lengths = vectors.square().sum(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
+        return vectors * (USUAL_LENGTH / lengths) ** power
 
     def weigh(self, logits: Tensor) -> Tensor:
         """From logits to weights: log1p(relu(x)), or its log1p once more."""

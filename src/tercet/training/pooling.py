@@ -28,11 +28,12 @@ def sparse_vectors(
         return vectors
     projected, bonus = head.token_terms(states, token_ids, lengths)
     if pooling == "max":
-        return head.weigh(max_over_padded(projected, head.decoder, bonus, token_ids, lengths) + head.bias)
+        return head.even(head.weigh(max_over_padded(projected, head.decoder, bonus, token_ids, lengths) + head.bias))
     logits = projected @ head.decoder.T
     own = torch.arange(len(token_ids), device=token_ids.device), token_ids
     logits = logits.index_put(own, bonus.to(logits.dtype), accumulate=True).float()
-    return torch.stack([part.sum(dim=0) for part in torch.split(head.weigh(logits + head.bias), list(lengths))])
+    weights = torch.split(head.weigh(logits + head.bias), list(lengths))
+    return head.even(torch.stack([part.sum(dim=0) for part in weights]))
 
 
 def max_over_padded(
