@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -182,6 +183,28 @@ def test_what_our_heads_do_not_compute_is_named(tmp_path: Path) -> None:
         CheckpointError, match=r"is a trunk without a head; train heads on it: tercet train heads --from"
     ):
         import_model(foreign.write_dense(tmp_path / "cls", pooling="cls"), tmp_path / "out", calibration=TEXTS)
+
+
+def test_weights_in_bfloat16_and_in_parts_are_read(tmp_path: Path) -> None:
+    folder = foreign.write_splade(tmp_path / "splade")
+    whole = load_file(folder / "model.safetensors")
+    names = sorted(whole)
+    for part, members in enumerate((names[::2], names[1::2]), start=1):
+        tensors = {name: whole[name].bfloat16() for name in members}
+        save_file(tensors, folder / f"model-0000{part}-of-00002.safetensors")
+    expected = told(load_model(folder), TEXTS[0])
+    (folder / "model.safetensors").unlink()
+    found = told(load_model(folder), TEXTS[0])
+
+    assert found @ expected / (np.linalg.norm(found) * np.linalg.norm(expected)) > 0.99
+
+
+def test_a_folder_without_its_tokenizer_is_named(tmp_path: Path) -> None:
+    folder = foreign.write_splade(tmp_path / "splade")
+    (folder / "tokenizer.json").unlink()
+
+    with pytest.raises(CheckpointError, match=r"tokenizer.json not found; transformers' AutoTokenizer"):
+        load_model(folder)
 
 
 def test_damaged_folders_are_named(tmp_path: Path) -> None:

@@ -107,6 +107,19 @@ def test_inference_free_queries_go_out_as_a_router(tmp_path: Path) -> None:
 
     for text, theirs in zip(TEXTS, expected, strict=True):
         assert row(encoder.query_vectors(text).sparse) == pytest.approx(theirs, abs=1e-6)
+    again = MiniEncoder(import_model(folder, tmp_path / "again", calibration=TEXTS).folder)
+    assert row(again.query_vectors(TEXTS[0]).sparse) == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_a_head_of_our_form_comes_back(exported: dict[Any, Path], ours: MiniEncoder, tmp_path: Path) -> None:
+    again = import_model(exported["sparse"], tmp_path / "again", calibration=TEXTS)
+    config = ours.config
+
+    assert again.config.sparse_form == config.sparse_form
+    assert again.config.max_query_tokens == config.max_query_tokens
+    for text, vectors in zip(TEXTS, MiniEncoder(again.folder, precision="f32").document_vectors(TEXTS), strict=True):
+        found, before = row(vectors.sparse), row(next(ours.encode_documents([text])).sparse)
+        assert found @ before / (np.linalg.norm(found) * np.linalg.norm(before)) > 0.9999
 
 
 def test_half_precision_is_half_the_size(exported: dict[Any, Path], tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ def bert_tensors(folder: Path) -> Tensors:
     Raises:
         CheckpointError: there are none, or they cannot be read.
     """
-    files = sorted(folder.glob("model*.safetensors"))
+    # Large models are stored in parts, model-00001-of-00002.safetensors and so on.
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
     if not files:
         heads = sorted(path.parent.name for path in folder.glob("*/model.safetensors"))
         found = f"it has heads ({', '.join(heads)}) without a trunk" if heads else "it is no model folder"

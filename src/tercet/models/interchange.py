@@ -5,6 +5,7 @@
 | Hugging Face's BERT or DistilBERT …ForMaskedLM                   | a sparse head  |
 | sentence-transformers' SparseEncoder, with SpladePooling         | a sparse head  |
 | … whose queries are a SparseStaticEmbedding (inference-free)     | and its table  |
+| … with tercet's own head, as `tercet model export` writes it     | a sparse head  |
 | sentence-transformers' MultiVectorEncoder                        | a late head    |
 | PyLate's ColBERT                                                 | a late head    |
 | Stanford's ColBERT (artifact.metadata, linear.weight)            | a late head    |
@@ -28,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tercet.checkpoint import MASKED_WORDS, TOKENIZER_FILE, Checkpoint, HeadName, ModelConfig
+from tercet.checkpoint import MASKED_WORDS, TOKENIZER_FILE, Checkpoint, HeadName, ModelConfig, SparseForm
 from tercet.errors import CheckpointError
 from tercet.hub import find_model
 from tercet.model_card import model_card
@@ -47,7 +48,10 @@ from tercet.models.heads import LateHead, SparseHead
 #: ColBERT's query length where a folder does not tell it (Khattab & Zaharia, 2020).
 QUERY_LENGTH = 32
 
-MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
+#: The modules of a sparse head of ours, see tercet.models.sentence_folders.
+OWN = ["Transformer", "SparseHeadPooling"]
+
+MODULES, SETTINGS, TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def read_foreign(folder: Path) -> ForeignModel:
         return _read_router(folder, settings)
     if "SpladePooling" in names:
         return _read_splade(folder, modules, settings)
+    if names == OWN:
+        return _read_own(modules[0][1], modules[1][1], settings)
     if "Pooling" in names:
         return _read_dense(folder, modules, settings)
     if "Dense" in names:
@@ -153,7 +159,11 @@ def _read_router(folder: Path, settings: Mapping[str, Any]) -> ForeignModel:
         raise _unknown(
             folder, f"its routes are {told}; known is query: SparseStaticEmbedding beside document: a SPLADE"
         )
-    foreign = _read_splade(folder, routes["document"], settings)
+    documents = routes["document"]
+    if [name for name, _ in documents] == OWN:
+        foreign = _read_own(documents[0][1], documents[1][1], settings)
+    else:
+        foreign = _read_splade(folder, documents, settings)
     weights = _static_weights(queries[0][1], open_tokenizer(queries[0][1]), foreign.config.vocabulary_size)
     return dataclasses.replace(foreign, query_weights=weights)
 
@@ -194,6 +204,22 @@ def _with_masked_words(folder: Path, *, form: Any = MASKED_WORDS, settings: Mapp
     return ForeignModel(config, folder / TOKENIZER_FILE, ("sparse",), tensors, sparse=head)
 
 
+def _read_own(trunk: Path, place: Path, settings: Mapping[str, Any]) -> ForeignModel:
+    """What `tercet.models.sentence_folders` has written of a head of our form."""
+    config, tensors = _trunk(trunk, settings)
+    options = read_json(place / "config.json")
+    try:
+        form = SparseForm.from_dict(options["form"])
+        head = SparseHead(options["hidden"], options["vocabulary_size"], options["rank"], form)
+        state = read_tensors(place / "model.safetensors")
+        head.load_state_dict({name.removeprefix("head."): torch.from_numpy(tensor) for name, tensor in state.items()})
+        head.norm.eps = options["norm_eps"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{place} is no sparse head of this version of tercet ({error})") from error
+    config = dataclasses.replace(config, **_markers(settings, open_tokenizer(trunk)))
+    return ForeignModel(config, trunk / TOKENIZER_FILE, ("sparse",), tensors, sparse=head)
+
+
 # --- ColBERT ---
 
 
@@ -210,7 +236,7 @@ def _read_late(folder: Path, modules: Sequence[tuple[str, Path]], settings: Mapp
     config, tensors = _trunk(trunk, settings)
     tokenizer = open_tokenizer(trunk)
     pylate = _is_pylate(settings)
-    saved = {} if pylate else read_json(trunk / "sentence_bert_config.json")
+    saved = {} if pylate else read_json(trunk / TRANSFORMER)
     reading = _pylate_reading(settings) if pylate else _reading(saved, settings, tokenizer)
     masks = [read_json(place / "config.json") for name, place in others if name == "MultiVectorMask"]
     if masks:
@@ -245,17 +271,8 @@ def _pylate_reading(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reading(saved: Mapping[str, Any], settings: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
-    """How a MultiVectorEncoder's Transformer says that texts are read; a prompt of one special token is a marker."""
-    reading: dict[str, Any] = {
-        "late_specials": True,
-        "max_query_tokens": saved.get("query_length"),
-        "max_document_tokens": saved.get("document_length"),
-    }
-    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    for side in ("query", "document"):
-        prompt = (settings.get("prompts") or {}).get(side) or ""
-        if prompt.strip() in special:
-            reading |= {f"{side}_marker": prompt.strip(), f"{side}_prompt": ""}
+    """How a MultiVectorEncoder's Transformer says that texts are read."""
+    reading: dict[str, Any] = {"late_specials": True, **_markers(settings, tokenizer)}
     expansion = saved.get("query_expansion")
     if expansion:
         if expansion.get("token") not in (None, "[MASK]"):
@@ -265,6 +282,17 @@ def _reading(saved: Mapping[str, Any], settings: Mapping[str, Any], tokenizer: T
         if expansion["strategy"] == "fixed":
             reading["max_query_tokens"] = expansion["length"]
     return reading
+
+
+def _markers(settings: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
+    """A prompt that begins with a special token has a marker."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    found: dict[str, Any] = {}
+    for side in ("query", "document"):
+        marker, _, prompt = ((settings.get("prompts") or {}).get(side) or "").partition(" ")
+        if marker in special:
+            found |= {f"{side}_marker": marker, f"{side}_prompt": prompt}
+    return found
 
 
 def _masked(folder: Path, masks: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> dict[str, Any]:
@@ -357,15 +385,16 @@ def _trunk(folder: Path, settings: Mapping[str, Any]) -> tuple[ModelConfig, Tens
     """A trunk with the limits and prompts of its makers: how many tokens its tokenizer lets through."""
     config = config_of_bert(folder, name=folder.name)
     limits = [config.max_positions]
-    for name, key in (("tokenizer_config.json", "model_max_length"), ("sentence_bert_config.json", "max_seq_length")):
+    for name, key in (("tokenizer_config.json", "model_max_length"), (TRANSFORMER, "max_seq_length")):
         if (folder / name).is_file() and (limit := read_json(folder / name).get(key)):
             limits.append(int(limit))
     prompts = settings.get("prompts") or {}
     limit = min(limits)
+    saved = read_json(folder / TRANSFORMER) if (folder / TRANSFORMER).is_file() else {}
     config = dataclasses.replace(
         config,
-        max_query_tokens=limit,
-        max_document_tokens=limit,
+        max_query_tokens=min(saved.get("query_length") or limit, config.max_positions),
+        max_document_tokens=min(saved.get("document_length") or limit, config.max_positions),
         query_prompt=prompts.get("query") or "",
         document_prompt=prompts.get("document") or prompts.get("passage") or "",
     )
