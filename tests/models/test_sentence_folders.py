@@ -16,7 +16,7 @@ from tercet.models.interchange import import_model
 from tercet.models.sentence_folders import export_model, open_sparse_encoder
 from tests import tiny
 from tests.models import foreign
-from tests.models.test_forms import written
+from tests.models.test_forms import FORMS, written
 
 TEXTS = ["the cat sat on the cat mat", "heart attack: treatment!", "rotate the secret keys of a vault " * 12]
 
@@ -73,8 +73,8 @@ def test_a_text_without_words_has_an_empty_sparse_vector(exported: dict[Any, Pat
     assert float(empty.abs().sum()) == 0 < float(words.sum())
 
 
-@pytest.mark.parametrize("form", [SparseForm(pooling="sum"), SparseForm(bonus=False, logarithms=2)])
-def test_other_forms_of_our_head_are_exact_too(tiny_trunk: Path, tmp_path: Path, form: SparseForm) -> None:
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_of_a_sparse_head_is_exact(tiny_trunk: Path, tmp_path: Path, form: SparseForm) -> None:
     checkpoint = written(tmp_path / "ours", tiny_trunk, form)
     model = open_sparse_encoder(export_model(checkpoint, tmp_path / "theirs")["sparse"])
     expected = model.encode_document(TEXTS, convert_to_sparse_tensor=False).cpu().numpy()

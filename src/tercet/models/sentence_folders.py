@@ -14,6 +14,7 @@ float16, so the vectors are those of `MiniEncoder(folder, precision="f32")`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
-from tercet.checkpoint import HEADS, MASKED_WORDS, QUERY_WEIGHTS, HeadName, ModelConfig, token_id
+from tercet.checkpoint import HEADS, MASKED_WORDS, QUERY_WEIGHTS, HeadName, ModelConfig, SparseForm, token_id
 from tercet.errors import CheckpointError
 from tercet.models.heads import LateHead, SparseHead
 from tercet.models.load import LoadedModel, load_model
@@ -129,7 +130,7 @@ def _late(loaded: LoadedModel, head: LateHead) -> MultiVectorEncoder:
 def _sparse(loaded: LoadedModel, head: SparseHead) -> SparseEncoder:
     config = loaded.config
     modules: list[Module]
-    if _is_masked_words(head):
+    if _is_masked_words(head.form):
         activation: Literal["relu", "log1p_relu"] = "log1p_relu" if head.form.logarithms == 2 else "relu"
         modules = [_transformer(loaded, masked_words=head), SpladePooling(head.form.pooling, activation)]
     else:
@@ -145,14 +146,9 @@ def _sparse(loaded: LoadedModel, head: SparseHead) -> SparseEncoder:
     return SparseEncoder(modules=[*modules], prompts=_prompts(config), device="cpu")
 
 
-def _is_masked_words(head: SparseHead) -> bool:
-    form = head.form
-    return (form.residual, form.projected, form.bonus, form.specials) == (
-        MASKED_WORDS.residual,
-        MASKED_WORDS.projected,
-        MASKED_WORDS.bonus,
-        MASKED_WORDS.specials,
-    )
+def _is_masked_words(form: SparseForm) -> bool:
+    """SpladePooling knows both poolings and one or two logarithms of BERT's own head; anything else is ours."""
+    return dataclasses.replace(form, pooling="max", logarithms=1) == MASKED_WORDS
 
 
 # --- what they share ---
@@ -250,7 +246,7 @@ def _card(config: ModelConfig, head: HeadName) -> str:
         "sparse": "SparseEncoder",
         "late": "MultiVectorEncoder",
     }
-    own = head == "sparse" and config.sparse_form.bonus
+    own = head == "sparse" and not _is_masked_words(config.sparse_form)
     flag = ", trust_remote_code=True" if own else ""
     needs = " It needs `pip install tercet`, where the class of the head is." if own else ""
     counted = ""
