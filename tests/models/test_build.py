@@ -20,6 +20,7 @@ PLAN = build.BuildPlan(
     document_share=1.0,
     calibration_texts=10,
     distillation=DistillationPlan(steps=4, batch_size=8),
+    side_rounds=(DistillationPlan(steps=4, batch_size=8), DistillationPlan(steps=4, batch_size=8, ensemble=0.3)),
     late_distillation=LateDistillationPlan(steps=4, batch_size=8),
 )
 

@@ -73,6 +73,7 @@ def test_a_head_learns_to_expand() -> None:
         steps=60,
         batch_size=16,
         learning_rate=1e-2,
+        projection_learning_rate=1e-2,
         decoder_learning_rate=1e-2,
         imitation=(0.3, 0.1),
         target_document_terms=10,

