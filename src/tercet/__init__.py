@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tercet.explaining.words import WordImpact, word_impacts
     from tercet.index import HybridIndex
     from tercet.plan import SearchPlan
+    from tercet.storage import StorageOptions
     from tercet.types import FRAMEWORK_KEY, AddReport, Document, Failure, Hit, StageScore, TermMatch
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "HybridIndex",
     "SearchPlan",
     "StageScore",
+    "StorageOptions",
     "TercetError",
     "TermMatch",
     "WhyNot",
@@ -46,6 +48,7 @@ _HOMES = {
     "HybridIndex": "tercet.index",
     "SearchPlan": "tercet.plan",
     "StageScore": "tercet.types",
+    "StorageOptions": "tercet.storage",
     "TercetError": "tercet.errors",
     "TermMatch": "tercet.types",
     "WhyNot": "tercet.explaining.why_not",

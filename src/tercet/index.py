@@ -30,6 +30,7 @@ from tercet.plan import SearchPlan
 from tercet.processors import in_thread
 from tercet.query import Embed, Question, Trace, answer, rank
 from tercet.scope import EVERYTHING, Scope, Tenant
+from tercet.storage import StorageOptions
 from tercet.store.base import Fillable, Reader, Store
 from tercet.store.readers import BlockingReader, at_once, run_at_once
 from tercet.types import (
@@ -92,6 +93,7 @@ class HybridIndex:
         hnsw: bool | None = None,
         prefer_grpc: bool | None = None,
         timeout_seconds: int | None = None,
+        storage: StorageOptions | None = None,
     ) -> Self:
         """Open a directory (embedded Qdrant Edge) or a collection on a Qdrant server, and make it where it is missing.
 
@@ -99,9 +101,11 @@ class HybridIndex:
         hnsw: of a directory; search dense vectors by a graph, which pays beyond about 200,000 documents
         encoder: the shipped tercet-mini where none is given
         create: False raises StoreError for an index that is not there
+        storage: how token vectors are kept, from merging them to 4 bits a number, see `StorageOptions`; chosen when the
+            index is made. None is what the index has
 
         Raises:
-            CollectionMismatch: it was filled by another encoder.
+            CollectionMismatch: it was filled by another encoder, or keeps token vectors otherwise.
             StoreLocked: another process has the directory open.
             StoreUnavailable: the server does not answer.
         """
@@ -122,7 +126,7 @@ class HybridIndex:
             from tercet.store.edge import EdgeStore
 
             encoder = encoder or _default_encoder()
-            store = EdgeStore.open(path, encoder.spec, create=create, hnsw=hnsw)
+            store = EdgeStore.open(path, encoder.spec, create=create, hnsw=hnsw, storage=storage)
         else:
             if hnsw is not None:
                 raise ValueError("hnsw belongs to a directory; a server's collection is tuned on the server")
@@ -137,16 +141,19 @@ class HybridIndex:
                 create=create,
                 prefer_grpc=bool(prefer_grpc),
                 timeout_seconds=timeout_seconds or 60,
+                storage=storage,
             )
         return cls(store, encoder, plan=plan)
 
     @classmethod
-    def in_memory(cls, *, encoder: Encoder | None = None, plan: SearchPlan | None = None) -> Self:
+    def in_memory(
+        cls, *, encoder: Encoder | None = None, plan: SearchPlan | None = None, storage: StorageOptions | None = None
+    ) -> Self:
         """An exact index that lives as long as the process: for tests, notebooks and small collections."""
         from tercet.store.memory import MemoryStore
 
         encoder = encoder or _default_encoder()
-        return cls(MemoryStore(encoder.spec), encoder, plan=plan)
+        return cls(MemoryStore(encoder.spec, storage=storage), encoder, plan=plan)
 
     @classmethod
     def attach(
@@ -161,6 +168,7 @@ class HybridIndex:
         plan: SearchPlan | None = None,
         prefer_grpc: bool = False,
         timeout_seconds: int = 60,
+        storage: StorageOptions | None = None,
     ) -> Self:
         """Open a collection that langchain-qdrant or llama-index-vector-stores-qdrant filled, where it stands.
 
@@ -172,6 +180,7 @@ class HybridIndex:
         encoder: one whose dense vectors are those that are stored: tercet-mini's own equal all-MiniLM-L6-v2's, for
             another model wrap it in `tercet.encoders.own_dense.OwnDense`
         dense_vector: the name of the dense vector, where the collection has several; "" is the unnamed one
+        storage: how the token vectors that `backfill` adds are kept, see `open`
 
         Raises:
             CollectionMismatch: the stored dense vectors are not this encoder's, by size or by what they say.
@@ -189,6 +198,7 @@ class HybridIndex:
             api_key=api_key,
             prefer_grpc=prefer_grpc,
             timeout_seconds=timeout_seconds,
+            storage=storage,
         )
         try:
             check_dense_model(encoder, store.sample(3), repr(store))
@@ -371,7 +381,16 @@ class HybridIndex:
         question = self._question([query], k, where, plan, None)
         embed = self._embed(question, None if dense is None else [dense], call)
         keys = [(id_, self._keys(self._scope.stored_ids(id_))) for id_ in ids]
-        return await explained(question, embed, reader, self.encoder, keys, self._scope, dense_given=dense is not None)
+        return await explained(
+            question,
+            embed,
+            reader,
+            self.encoder,
+            keys,
+            self._scope,
+            dense_given=dense is not None,
+            merge_tokens=self.store.storage.merge_tokens,
+        )
 
     def _question(
         self,

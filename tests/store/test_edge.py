@@ -21,6 +21,7 @@ import qdrant_edge as edge
 
 from tercet.errors import CollectionMismatch, StoreError, StoreFull, StoreLocked, StoreReadOnly
 from tercet.filters import parse_filter
+from tercet.storage import StorageOptions
 from tercet.store.directory import disk_bytes
 from tercet.store.edge import FLUSH_EVERY, EdgeStore
 from tercet.store.edge_shard import shard_config
@@ -143,7 +144,9 @@ def test_an_index_that_another_process_made_meanwhile_is_not_taken_over(place: P
 
 def test_a_shard_that_never_got_its_index_of_terms_gets_it(place: Path) -> None:
     place.mkdir()
-    edge.EdgeShard.create(str(place / "shard"), shard_config(SPEC, hnsw=False)).close()  # and then the maker died
+    edge.EdgeShard.create(
+        str(place / "shard"), shard_config(SPEC, hnsw=False, storage=StorageOptions())
+    ).close()  # and then the maker died
 
     with closing(EdgeStore.open(place, SPEC)) as store:
         assert store._shard is not None
@@ -269,7 +272,9 @@ def test_a_repair_that_was_interrupted_is_told_and_finished_by_the_next(place: P
     if done != "moved":
         (aside / "wal").rename(aside / "wal-aside-1")
     if done == "half copied":
-        edge.EdgeShard.create(str(place / "shard-copy"), shard_config(SPEC, hnsw=False)).close()
+        edge.EdgeShard.create(
+            str(place / "shard-copy"), shard_config(SPEC, hnsw=False, storage=StorageOptions())
+        ).close()
 
     with pytest.raises(StoreError, match="interrupted; run `tercet repair"):
         EdgeStore.open(place, SPEC)

@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient, models
 from tercet import FRAMEWORK_KEY, Document, HybridIndex, SearchPlan
 from tercet.encoders.own_dense import OwnDense
 from tercet.errors import CollectionMismatch, StoreError
+from tercet.storage import StorageOptions
 from tercet.store.layouts import LangChainLayout, LayoutName, LlamaIndexLayout
 from tests.store.rest_double import RestDouble
 from tests.toys import DENSE_DIM, ToyEncoder
@@ -100,6 +101,25 @@ def test_before_the_backfill_dense_search_works_and_the_rest_says_what_to_do(ind
     ):
         with pytest.raises(StoreError, match=r"3 documents of .* call index.backfill\(\)"):
             ask()
+
+
+def test_the_backfill_keeps_token_vectors_as_it_is_told(
+    server: QdrantClient, collection: str, layout: LayoutName
+) -> None:
+    storage = StorageOptions(merge_tokens=2)
+    HybridIndex.attach(server, collection, layout=layout, encoder=ToyEncoder(), storage=storage).backfill(
+        progress=False
+    )
+    own = HybridIndex.in_memory(encoder=ToyEncoder(), storage=storage)
+    own.add(Document(text, IDS[name]) for name, text in TEXTS.items())
+    again = HybridIndex.attach(server, collection, layout=layout, encoder=ToyEncoder())  # which is told by the points
+
+    assert again.store.storage == storage
+    plan = SearchPlan(mode="cascade")
+    expected = [(hit.id, pytest.approx(hit.score, abs=1e-3)) for hit in own.search("the cat", plan=plan)]
+    assert [(hit.id, hit.score) for hit in again.search("the cat", plan=plan)] == expected
+    with pytest.raises(CollectionMismatch, match="every 2 tokens"):
+        HybridIndex.attach(server, collection, layout=layout, encoder=ToyEncoder(), storage=StorageOptions())
 
 
 def test_after_the_backfill_it_answers_as_an_index_of_its_own(index: HybridIndex) -> None:

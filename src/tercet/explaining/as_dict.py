@@ -78,6 +78,7 @@ def _match(match: LateMatch) -> dict[str, Any]:
         "similarity": match.similarity,
         "importance": match.importance,
         "contribution": match.contribution,
+        **({"merged": [_token(token) for token in match.merged]} if match.merged else {}),
         "special": match.special,
     }
 

@@ -35,18 +35,19 @@ async def explained(
     scope: Scope,
     *,
     dense_given: bool,
+    merge_tokens: int,
 ) -> list[Explanation]:
     """One for each pair of `keys`, in their order.
 
     question: one query
     keys: of each document its id, and under which keys the store may keep it; the first that `scope` owns counts
-    dense_given: see `Inquiry`
+    dense_given, merge_tokens: see `Inquiry`
 
     Raises:
         ValueError: no document of an id is stored.
     """
     [embedding], [trace] = await rank(question, embed, reader)
-    inquiry = Inquiry(question.queries[0], question.plan, embedding, trace, encoder, dense_given)
+    inquiry = Inquiry(question.queries[0], question.plan, embedding, trace, encoder, dense_given, merge_tokens)
     stored = await reader.read([key for _, each in keys for key in each], vectors=(DENSE, SPARSE, LATE))
     return [Explanation.of(inquiry, *_owned(id_, each, stored, scope)) for id_, each in keys]
 

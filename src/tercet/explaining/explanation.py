@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.encoders.base import TextTokens, Token
+from tercet.encoders.base import TextTokens, Token, without_dense
 from tercet.errors import CollectionMismatch
 from tercet.explaining.inquiry import Inquiry, StagePart
+from tercet.merging import token_groups
 from tercet.types import DENSE, Document, Stored
 
 
@@ -56,12 +57,15 @@ class LateMatch:
 
     similarity: cosine of the two
     importance: what the query token counts, 1 on average; 1 for each where the encoder makes no difference
+    merged: the document tokens that share one stored row with `document`, where an index merges tokens
+        (`StorageOptions.merge_tokens`); the similarity is then that of the row, their mean
     """
 
     query: Token
     document: Token
     similarity: float
     importance: float = 1.0
+    merged: tuple[Token, ...] = ()
 
     @property
     def contribution(self) -> float:
@@ -92,9 +96,10 @@ class Explanation:
     stages: what each stage says and gives, in their order
 
     inquiry, key, stored: what was asked, and the document as the store has it
-    grid: (n_query_tokens, n_doc_tokens) similarities, of which late interaction takes each row's maximum
+    grid: (n_query_tokens, n_rows) similarities with what is stored, of which late interaction takes each row's maximum
 
-    `terms` and `matches` read the texts' tokens when they are first asked for, `origins` and `sentences` ask the model.
+    `terms` and `matches` read the texts' tokens when they are first asked for, `origins` and `sentences` ask the model,
+    as `matches` does where an index merges tokens.
     """
 
     query: str
@@ -148,10 +153,42 @@ class Explanation:
         best = self.grid.argmax(axis=1)
         query, document = self.inquiry.tokens.late, self.tokens.late
         importance = self.inquiry.importance.tolist()
-        return tuple(
-            LateMatch(query[row], document[column], float(self.grid[row, column]), importance[row])
-            for row, column in enumerate(best.tolist())
-        )
+        found = []
+        for row, column in enumerate(best.tolist()):
+            nearest, *others = self._nearest_first(row, column)
+            merged = tuple([document[other] for other in others])
+            similarity = float(self.grid[row, column])
+            found.append(LateMatch(query[row], document[nearest], similarity, importance[row], merged))
+        return tuple(found)
+
+    @cached_property
+    def rows(self) -> tuple[tuple[Token, ...], ...]:
+        """The document tokens that each stored row stands for: one, or where an index merges tokens several."""
+        document = self.tokens.late
+        return tuple([tuple([document[position] for position in group]) for group in self._groups])
+
+    def _nearest_first(self, query_row: int, column: int) -> list[int]:
+        """The positions of a stored row's tokens, that first which is most like the query token."""
+        group = self._groups[column]
+        if len(group) == 1:
+            return group
+        similar = self._token_vectors[group] @ self.inquiry.embedding.multi_vector.vectors[query_row]
+        return [group[position] for position in np.argsort(-similar, kind="stable").tolist()]
+
+    @cached_property
+    def _groups(self) -> list[list[int]]:
+        """The positions of the document tokens behind each stored row; the same merging as when it was stored."""
+        if self.inquiry.merge_tokens == 1 or self.stored.late is None:
+            return [[position] for position in range(len(self.tokens.late))]
+        groups = token_groups(self._token_vectors, self.inquiry.merge_tokens)
+        self._check_rows(len(groups))
+        return groups
+
+    @cached_property
+    def _token_vectors(self) -> NDArray[np.float32]:
+        """(n_doc_tokens, dim) before merging, which are stored nowhere: one pass of the model."""
+        [embedding] = without_dense(self.inquiry.encoder).encode_documents([self.document.text])
+        return embedding.multi_vector.vectors
 
     @cached_property
     def origins(self) -> Mapping[int, Origin]:
@@ -185,12 +222,16 @@ class Explanation:
             CollectionMismatch: the stored multi-vector is of another text or by another encoder.
         """
         tokens = self.inquiry.teller.document_tokens(self.document.text)
-        if self.stored.late is not None and len(tokens.late) != len(self.stored.late):
-            raise CollectionMismatch(
-                f"document {self.document.id!r} has {len(self.stored.late)} stored token vectors, but its text has "
-                f"{len(tokens.late)} tokens for {self.inquiry.encoder.spec.name!r}; add the document again"
-            )
+        if self.inquiry.merge_tokens == 1:
+            self._check_rows(len(tokens.late))
         return tokens
+
+    def _check_rows(self, expected: int) -> None:
+        if self.stored.late is not None and expected != len(self.stored.late):
+            raise CollectionMismatch(
+                f"document {self.document.id!r} has {len(self.stored.late)} stored token vectors, but its text makes "
+                f"{expected} with {self.inquiry.encoder.spec.name!r}; add the document again"
+            )
 
     def to_dict(self, *, ask_model: bool = True) -> dict[str, Any]:
         """Everything as JSON values.
@@ -223,6 +264,12 @@ def in_text(text: str, tokens: Sequence[Token], token: Token | None) -> str:
     before = text[pieces[0].start : token.start] if pieces else ""
     after = text[token.end : pieces[-1].end] if pieces else ""
     return "".join((f"[{before}]" if before else "", text[token.start : token.end], f"[{after}]" if after else ""))
+
+
+def answer_of(explanation: Explanation, match: LateMatch) -> str:
+    """The document token of a match as its text has it, with those that its stored row stands for, too."""
+    tokens = (match.document, *match.merged)
+    return " + ".join(in_text(explanation.document.text, explanation.tokens.sparse, token) for token in tokens)
 
 
 def _by_term(origins: Mapping[int, int], tokens: TextTokens) -> dict[int, Token]:

@@ -39,7 +39,7 @@ class StagePart:
 
     @property
     def residual(self) -> float:
-        """What the engine's score has beyond the sum: half precision, and the order in which it adds."""
+        """What the engine's score has beyond the sum: the engine's rounding, and the order in which it adds."""
         return 0.0 if self.score is None else self.score - self.computed
 
 
@@ -49,6 +49,7 @@ class Inquiry:
 
     trace: every stage's ranking of the store's keys, with "fused" and "final"
     dense_given: the query's dense vector was made elsewhere, so `encoder` makes none that is comparable
+    merge_tokens: for how many tokens of a document a stored row stands, on average
     """
 
     query: str
@@ -57,6 +58,7 @@ class Inquiry:
     trace: Trace
     encoder: Encoder
     dense_given: bool = False
+    merge_tokens: int = 1
 
     @cached_property
     def teller(self) -> Explainable:

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from tercet.explaining.explanation import Explanation, LateMatch, in_text
+from tercet.explaining.explanation import Explanation, LateMatch, answer_of, in_text
 from tercet.explaining.inquiry import StagePart
 from tercet.explaining.markup import Child, Markup, document, element, joined
 from tercet.explaining.terminal import NOTICEABLE, how
@@ -242,13 +242,16 @@ def _counted(match: LateMatch) -> str:
 
 def maxsim_grid(explanation: Explanation) -> Markup:
     """Query tokens × document tokens, coloured by cosine; the best of each row outlined."""
-    grid, tokens = explanation.grid, explanation.tokens.late
+    grid, names = explanation.grid, ["+".join(token.text for token in row) for row in explanation.rows]
     best = grid.argmax(axis=1).tolist()
     head = element(
         "tr",
         element("th"),
         element("th", "best"),
-        *(element("th", element("span", token.text), class_="added" if token.special else None) for token in tokens),
+        *(
+            element("th", element("span", name), class_="added" if all(token.special for token in row) else None)
+            for name, row in zip(names, explanation.rows, strict=True)
+        ),
     )
     rows = []
     for number, (match, row) in enumerate(zip(explanation.matches, grid.tolist(), strict=True)):
@@ -257,12 +260,12 @@ def maxsim_grid(explanation: Explanation) -> Markup:
                 "td",
                 class_="best" if column == best[number] else None,
                 style=f"--late:{100 * max(similarity, 0):.0f}%",
-                title=f"{match.query.text} × {tokens[column].text}: {similarity:.3f}",
+                title=f"{match.query.text} × {names[column]}: {similarity:.3f}",
             )
             for column, similarity in enumerate(row)
         ]
         name = element("th", match.query.text, class_="added" if match.query.special else None)
-        answer = in_text(explanation.document.text, explanation.tokens.sparse, match.document)
+        answer = answer_of(explanation, match)
         rows.append(element("tr", name, element("th", f"{answer} {_counted(match)}"), *cells))
     added = [match.contribution for match in explanation.matches if match.special]
     split = f"Of these, {sum(added):.3f} from tokens that the encoder added to the texts." if added else None

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tercet.display import plain, snippet
 from tercet.explaining.comparison import Comparison
-from tercet.explaining.explanation import Explanation, in_text
+from tercet.explaining.explanation import Explanation, answer_of, in_text
 from tercet.explaining.inquiry import StagePart
 from tercet.explaining.why_not import WhyNot
 
@@ -155,7 +155,7 @@ def _match_table(explanation: Explanation) -> Table:
     for match in ordered[: 2 * SHOWN]:
         style = "dim" if match.special else ""
         at = "–" if match.document.special else f"{match.document.start}:{match.document.end}"
-        answer = in_text(explanation.document.text, explanation.tokens.sparse, match.document)
+        answer = answer_of(explanation, match)
         numbers = (f"{value:.3f}" for value in (match.similarity, match.importance, match.contribution))
         table.add_row(plain(match.query.text, style), plain(answer, style), at, *numbers)
     added = [match.contribution for match in ordered if match.special]

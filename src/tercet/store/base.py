@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import InvalidDocument
 from tercet.filters import Filter
+from tercet.storage import StorageOptions
 from tercet.types import Document, Embedding, MultiVector, Ranking, Record, Stored
 
 
@@ -23,6 +24,11 @@ class Store(Protocol):
     @property
     def spec(self) -> EncoderSpec:
         """Of the encoder that it was opened for."""
+        ...
+
+    @property
+    def storage(self) -> StorageOptions:
+        """How it keeps token vectors."""
         ...
 
     def upsert(self, records: Sequence[Record]) -> None:

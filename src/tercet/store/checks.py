@@ -12,6 +12,7 @@ import numpy as np
 
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch, InvalidDocument
+from tercet.storage import StorageOptions
 from tercet.types import Embedding, MultiVector, Record
 
 #: A Qdrant server refuses larger multi-vectors. Edge takes them, but such an index could never move to a server.
@@ -65,6 +66,16 @@ def check_same_encoder(place: str, stored: EncoderSpec, given: EncoderSpec) -> N
             f"{place} was filled by {_described(stored)}, but the encoder in use is {_described(given)}; "
             f"open it with the encoder that filled it, or index the documents again in another place"
         )
+
+
+def check_same_storage(place: str, stored: StorageOptions, given: StorageOptions | None) -> StorageOptions:
+    """What `place` was made with; raises CollectionMismatch if something else is asked for."""
+    if given is not None and given != stored:
+        raise CollectionMismatch(
+            f"{place} keeps {stored}, but {given} is asked for; open it without storage=…, or index the documents "
+            f"again in another place"
+        )
+    return stored
 
 
 def _described(spec: EncoderSpec) -> str:

@@ -24,8 +24,9 @@ import qdrant_edge as edge
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch, StoreError
 from tercet.filters import Filter
+from tercet.storage import StorageOptions
 from tercet.store import edge_repair
-from tercet.store.checks import check_records, check_same_encoder
+from tercet.store.checks import check_records, check_same_encoder, check_same_storage
 from tercet.store.conditions import Dialect, translate
 from tercet.store.directory import check_free_space, disk_bytes, free_space, make_writable
 from tercet.store.edge_shard import (
@@ -62,10 +63,11 @@ class EdgeStore(PointStore[edge.Filter]):
         shard: edge.EdgeShard,
         *,
         hnsw: bool,
+        storage: StorageOptions,
         free_space: Callable[[Path], int],
     ) -> None:
         """For `open`, which is the way to get one."""
-        super().__init__(spec, TERCET, DIALECT)
+        super().__init__(spec, TERCET, DIALECT, storage)
         self._path = path
         self._shard: edge.EdgeShard | None = shard
         self._hnsw = hnsw
@@ -84,6 +86,7 @@ class EdgeStore(PointStore[edge.Filter]):
         *,
         create: bool = True,
         hnsw: bool | None = None,
+        storage: StorageOptions | None = None,
         free_space: Callable[[Path], int] = free_space,
     ) -> EdgeStore:
         """Open the index at `path`, or make it where there is none and `create` says so.
@@ -94,10 +97,12 @@ class EdgeStore(PointStore[edge.Filter]):
             create: make an index where there is none
             hnsw: search dense vectors by a graph instead of exactly, which pays beyond about 200,000 documents; takes
                 effect with the next `compact`. None keeps what the index has, exact for a new one
+            storage: how token vectors are kept. None is what the index has, `StorageOptions()` for a new one
             free_space: tells how many bytes the disk has left
 
         Raises:
-            CollectionMismatch: the directory holds something else, or vectors of another encoder.
+            CollectionMismatch: the directory holds something else, vectors of another encoder, or token vectors that
+                are kept otherwise.
             StoreLocked: it is open already. StoreReadOnly: it cannot be written. StoreFull: too little disk is left.
             StoreError: there is no index and none is to be made, or the engine cannot open it (see `repair`).
         """
@@ -107,20 +112,22 @@ class EdgeStore(PointStore[edge.Filter]):
             raise StoreError(f"there is no index at {path}; check the path, or make one by adding documents")
         if manifest is not None:
             check_same_encoder(f"the index at {path}", manifest.encoder, spec)
+            storage = check_same_storage(f"the index at {path}", manifest.storage, storage)
+        storage = storage or StorageOptions()
         make_writable(path, probe=temporary_manifest(path))
         if not (path / "shard").is_dir():
             _check_no_shard_is_missing(path, manifest)
             check_free_space(path, free_space(path), needed=0)
         elif manifest is None:
             with translated(path):
-                _check_unclaimed(path, spec)
+                _check_unclaimed(path, spec, storage)
 
         stored_hnsw = manifest.hnsw if manifest else False
         wanted_hnsw = stored_hnsw if hnsw is None else hnsw
         shard: edge.EdgeShard | None = None
         try:
             with translated(path):
-                config = shard_config(spec, hnsw=wanted_hnsw)
+                config = shard_config(spec, hnsw=wanted_hnsw, storage=storage)
                 there = (path / "shard").exists()
                 make = edge.EdgeShard.load if there else edge.EdgeShard.create
                 shard = make(str(path / "shard"), config)
@@ -128,9 +135,10 @@ class EdgeStore(PointStore[edge.Filter]):
             # The shard is locked from here on: no other process writes a manifest now, but one may have before.
             if manifest is None and (theirs := read_manifest(path)):
                 check_same_encoder(f"the index at {path}", theirs.encoder, spec)
+                check_same_storage(f"the index at {path}", theirs.storage, storage)
             if manifest is None or wanted_hnsw != stored_hnsw:
-                write_manifest(path, Manifest(spec, wanted_hnsw))
-            return cls(path, spec, shard, hnsw=wanted_hnsw, free_space=free_space)
+                write_manifest(path, Manifest(spec, wanted_hnsw, storage))
+            return cls(path, spec, shard, hnsw=wanted_hnsw, storage=storage, free_space=free_space)
         except BaseException:
             if shard is not None:
                 shard.close()
@@ -150,8 +158,9 @@ class EdgeStore(PointStore[edge.Filter]):
         return edge_repair.repair(Path(path).expanduser().absolute())
 
     def upsert(self, records: Sequence[Record]) -> None:
+        records = list(map(self._storage.kept, records))
         check_records(records, self._spec)
-        points = (Point.of(record, self._spec.fingerprint, self._layout) for record in records)
+        points = (Point.of(record, self._fingerprint, self._layout) for record in records)
         with self._undamaged_shard() as shard:
             for batch in split_by_bytes(points, self.max_request_bytes):
                 # Written to the log, to a segment, and once more when segments are rebuilt.
@@ -251,6 +260,7 @@ class EdgeStore(PointStore[edge.Filter]):
             "documents": self.count(),
             "encoder": self._spec.name,
             "dense index": "hnsw" if self._hnsw else "scan",
+            "token vectors": str(self._storage),
             "disk bytes": disk_bytes(self._path),
         }
 
@@ -332,7 +342,7 @@ def _check_no_shard_is_missing(path: Path, manifest: Manifest | None) -> None:
         )
 
 
-def _check_unclaimed(path: Path, spec: EncoderSpec) -> None:
+def _check_unclaimed(path: Path, spec: EncoderSpec, storage: StorageOptions) -> None:
     """A shard without a manifest is what an interrupted `open` left, or has lost its manifest: its points tell."""
     shard = edge.EdgeShard.load(str(path / "shard"))
     try:
@@ -340,10 +350,12 @@ def _check_unclaimed(path: Path, spec: EncoderSpec) -> None:
     finally:
         shard.close()
     for point in points:
-        if (fingerprint := payload_field(point.payload, ENCODER)) != spec.fingerprint:
+        expected = storage.fingerprint(spec.fingerprint)
+        if (fingerprint := payload_field(point.payload, ENCODER)) != expected:
             raise CollectionMismatch(
                 f"the index at {path} lost its {MANIFEST} and was filled by an encoder with fingerprint {fingerprint}, "
-                f"but {spec.name!r} has {spec.fingerprint}; use the encoder that filled it, or another directory"
+                f"but {spec.name!r} has {expected}; use the encoder, and the merge_tokens, that filled it, or another "
+                f"directory"
             )
 
 

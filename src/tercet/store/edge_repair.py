@@ -17,12 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
 from tercet.errors import StoreError, StoreLocked, StoreReadOnly
 from tercet.store.directory import check_free_space, disk_bytes, free_space, sync_directory
 from tercet.store.edge_shard import shard_config, translated
 from tercet.store.manifest import Manifest, read_manifest
+from tercet.store.points import at_length_one
+from tercet.types import LATE
 
 _logger = logging.getLogger(__name__)
 
@@ -88,14 +91,14 @@ def _load_without_log(shard: Path) -> edge.EdgeShard:
 def _copy(source: edge.EdgeShard, place: Path, manifest: Manifest) -> int:
     if place.exists():  # of a repair that was interrupted
         shutil.rmtree(place)
-    target = edge.EdgeShard.create(str(place), shard_config(manifest.encoder, hnsw=manifest.hnsw))
+    target = edge.EdgeShard.create(str(place), _config(manifest))
     for field, index in source.info().payload_schema.items():
         target.update(edge.UpdateOperation.create_field_index(field, index.data_type))
     offset: Any = None
     while True:
         page = edge.ScrollRequest(offset=offset, limit=64, with_payload=True, with_vector=True)
         points, offset = source.scroll(page)
-        copies = [edge.Point(point.id, point.vector or {}, point.payload) for point in points]
+        copies = [edge.Point(point.id, _vectors(point), point.payload) for point in points]
         target.update(edge.UpdateOperation.upsert_points(copies))
         if offset is None:
             break
@@ -103,6 +106,17 @@ def _copy(source: edge.EdgeShard, place: Path, manifest: Manifest) -> int:
     target.flush()
     target.close()
     return count
+
+
+def _vectors(point: edge.Record) -> dict[str, Any]:
+    vectors: dict[str, Any] = dict(point.vector or {})  # type: ignore[arg-type] # all of an index's vectors are named
+    if LATE in vectors:
+        vectors[LATE] = at_length_one(np.array(vectors[LATE], np.float32)).tolist()
+    return vectors
+
+
+def _config(manifest: Manifest) -> edge.EdgeConfig:
+    return shard_config(manifest.encoder, hnsw=manifest.hnsw, storage=manifest.storage)
 
 
 def _numbered(path: Path) -> Path:

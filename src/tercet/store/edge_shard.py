@@ -6,7 +6,7 @@ import errno
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +14,21 @@ import qdrant_edge as edge
 
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import StoreError, StoreLocked
+from tercet.storage import LateBits, StorageOptions
 from tercet.store import _optimize
 from tercet.store.directory import store_error
 from tercet.store.payload import TERMS
 from tercet.types import DENSE, LATE, SPARSE
 
+#: The engine's names for what `StorageOptions.late_bits` may be.
+LATE_DATATYPES: Mapping[LateBits, edge.VectorStorageDatatype] = {
+    16: edge.VectorStorageDatatype.Float16,
+    8: edge.VectorStorageDatatype.Turbo8,
+    4: edge.VectorStorageDatatype.Turbo4,  # type: ignore[attr-defined] # the stub has forgotten it, the binding has not
+}
 
-def shard_config(spec: EncoderSpec, *, hnsw: bool) -> edge.EdgeConfig:
+
+def shard_config(spec: EncoderSpec, *, hnsw: bool, storage: StorageOptions) -> edge.EdgeConfig:
     """The three vectors of an index.
 
     A dense search reads every vector, as 4 bits a number, and scores the best anew with the vectors themselves: over
@@ -45,7 +53,7 @@ def shard_config(spec: EncoderSpec, *, hnsw: bool) -> edge.EdgeConfig:
                 spec.late_dim,
                 edge.Distance.Dot,
                 multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
-                datatype=half,
+                datatype=LATE_DATATYPES[storage.late_bits],
                 hnsw_config=none,
                 memory=edge.Memory.Cold,
             ),

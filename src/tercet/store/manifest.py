@@ -1,4 +1,4 @@
-"""What an index says of itself: its format and the encoder that fills it.
+"""What an index says of itself: its format, the encoder that fills it, and how it keeps token vectors.
 
 On a server this lies in the collection's metadata, on disk in tercet.json beside the shard.
 """
@@ -15,15 +15,16 @@ from typing import Any
 
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch
+from tercet.storage import StorageOptions
 from tercet.store.directory import os_errors_translated, store_error, sync_directory
 
 FORMAT = 1
 MANIFEST = "tercet.json"
 
 
-def self_description(spec: EncoderSpec) -> dict[str, Any]:
-    """What `encoder_of` reads."""
-    return {"format": FORMAT, "encoder": dict(spec.to_dict())}
+def self_description(spec: EncoderSpec, storage: StorageOptions) -> dict[str, Any]:
+    """What `encoder_of` and `storage_of` read."""
+    return {"format": FORMAT, "encoder": dict(spec.to_dict()), "storage": dict(storage.to_dict())}
 
 
 def encoder_of(description: object, where: str) -> EncoderSpec:
@@ -44,12 +45,28 @@ def encoder_of(description: object, where: str) -> EncoderSpec:
         ) from error
 
 
+def storage_of(description: Mapping[str, Any], where: str) -> StorageOptions:
+    """How the index at `where` keeps token vectors; one that does not say is of a version that had no choice.
+
+    Raises:
+        CollectionMismatch: in a way that this version does not know.
+    """
+    try:
+        return StorageOptions(**description.get("storage", {}))
+    except (TypeError, ValueError) as error:
+        raise CollectionMismatch(
+            f"{where} describes its storage in a way that this version of tercet cannot read ({error}); "
+            f"use the version that made it, or index the documents again"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What tercet.json says."""
 
     encoder: EncoderSpec
     hnsw: bool
+    storage: StorageOptions
 
 
 def read_manifest(path: Path) -> Manifest | None:
@@ -70,7 +87,8 @@ def read_manifest(path: Path) -> Manifest | None:
                 )
             return None
         content = json.loads(file.read_text(encoding="utf-8"))
-        return Manifest(encoder_of(content, f"the manifest {file}"), bool(content.get("hnsw")))
+        where = f"the manifest {file}"
+        return Manifest(encoder_of(content, where), bool(content.get("hnsw")), storage_of(content, where))
     except FileNotFoundError:
         return None
     except NotADirectoryError:
@@ -86,7 +104,7 @@ def read_manifest(path: Path) -> Manifest | None:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Written whole or not at all, also if the power fails."""
     content = {
-        **self_description(manifest.encoder),
+        **self_description(manifest.encoder, manifest.storage),
         "engine": f"qdrant-edge {version('qdrant-edge-py')}",
         "hnsw": manifest.hnsw,
     }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter, filterable, matches
 from tercet.scoring import maxsim
+from tercet.storage import StorageOptions
 from tercet.store.checks import check_embedding, check_multi_vector, check_records
 from tercet.store.payload import point_id
 from tercet.store.readers import ThreadReader
@@ -35,8 +36,14 @@ from tercet.types import (
 class MemoryStore:
     """Implements `tercet.store.base.Store` for as long as the process lives. Safe to call from several threads."""
 
-    def __init__(self, spec: EncoderSpec) -> None:
+    def __init__(self, spec: EncoderSpec, *, storage: StorageOptions | None = None) -> None:
+        """Raises ValueError for `late_bits` other than 16: here nothing is rounded."""
         self._spec = spec
+        self._storage = storage or StorageOptions()
+        if self._storage.late_bits != 16:
+            raise ValueError(
+                f"late_bits={self._storage.late_bits} belongs to an engine; memory rounds nothing, leave it at 16"
+            )
         self._records: dict[str, Record] = {}  # by key
         self._columns: _Columns | None = None  # made by the first prefetch after a write
         self._lock = threading.RLock()
@@ -45,7 +52,12 @@ class MemoryStore:
     def spec(self) -> EncoderSpec:
         return self._spec
 
+    @property
+    def storage(self) -> StorageOptions:
+        return self._storage
+
     def upsert(self, records: Sequence[Record]) -> None:
+        records = list(map(self._storage.kept, records))
         check_records(records, self._spec)
         with self._lock:
             for record in records:
@@ -135,7 +147,12 @@ class MemoryStore:
         """Nothing to do: what is deleted is gone."""
 
     def describe(self) -> Mapping[str, object]:
-        return {"engine": "memory", "documents": self.count(), "encoder": self._spec.name}
+        return {
+            "engine": "memory",
+            "documents": self.count(),
+            "encoder": self._spec.name,
+            "token vectors": str(self._storage),
+        }
 
     def reader(self) -> ThreadReader:
         return ThreadReader(self)

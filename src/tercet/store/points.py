@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tercet.encoders.base import EncoderSpec
 from tercet.filters import Filter
+from tercet.storage import StorageOptions
 from tercet.store.checks import check_embedding, check_multi_vector
 from tercet.store.conditions import Dialect, translate
 from tercet.store.layouts import Layout
@@ -187,8 +188,11 @@ class PointStore(ABC, Generic[EngineFilter]):
     #: A server takes 32 MB a request. Half of it leaves room for what the estimate misses.
     max_request_bytes = 16_000_000
 
-    def __init__(self, spec: EncoderSpec, layout: Layout, dialect: Dialect[EngineFilter]) -> None:
+    def __init__(
+        self, spec: EncoderSpec, layout: Layout, dialect: Dialect[EngineFilter], storage: StorageOptions
+    ) -> None:
         self._spec = spec
+        self._storage = storage
         self._layout = layout
         self._dialect = dialect
         self._indexed: set[str] = set()  # fields of the payload
@@ -196,6 +200,15 @@ class PointStore(ABC, Generic[EngineFilter]):
     @property
     def spec(self) -> EncoderSpec:
         return self._spec
+
+    @property
+    def storage(self) -> StorageOptions:
+        return self._storage
+
+    @property
+    def _fingerprint(self) -> str:
+        """Of the vectors of every point."""
+        return self._storage.fingerprint(self._spec.fingerprint)
 
     @abstractmethod
     def _search(self, searches: Sequence[Search], condition: EngineFilter | None) -> list[Ranking]:
@@ -276,7 +289,7 @@ def stored_of(point: StoredPoint, vectors: Sequence[str], layout: Layout) -> Sto
         layout.document_of(point.payload, point.id),
         np.array(found[layout.vectors[DENSE]], np.float32) if DENSE in vectors else None,
         _weights(found.get(layout.vectors[SPARSE])) if SPARSE in vectors else None,
-        None if late is None else _matrix(late),
+        None if late is None else at_length_one(_matrix(late)),
     )
 
 
@@ -285,6 +298,17 @@ def _matrix(rows: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     pack = struct.Struct(f"{len(rows[0])}f").pack
     # Of a bytearray the array can be written to, as one of np.array's can.
     return np.frombuffer(bytearray().join(pack(*row) for row in rows), np.float32).reshape(len(rows), -1)
+
+
+def at_length_one(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Token vectors (n_rows, dim) as the engine scores them.
+
+    From four bits it gives rows back that are up to a tenth too long or too short, and scores them as what was written:
+    so made, they are also rounded to the same bits when they are written again.
+    """
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = rows if np.abs(lengths - 1).max() < 2e-3 else rows / np.maximum(lengths, 1e-12)
+    return unit
 
 
 def vectors_of(embedding: Embedding, layout: Layout, sparse: Callable[[SparseVector], Any]) -> dict[str, Any]:

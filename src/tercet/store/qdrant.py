@@ -30,11 +30,12 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch, StoreError, StoreUnavailable
 from tercet.filters import Filter
+from tercet.storage import LateBits, StorageOptions, merge_tokens_of
 from tercet.store.base import Reader
-from tercet.store.checks import check_records, check_same_encoder
+from tercet.store.checks import check_records, check_same_encoder, check_same_storage
 from tercet.store.conditions import Dialect, translate
 from tercet.store.layouts import TERCET, Layout
-from tercet.store.manifest import encoder_of, self_description
+from tercet.store.manifest import encoder_of, self_description, storage_of
 from tercet.store.payload import (
     ENCODER,
     TERMS,
@@ -47,6 +48,9 @@ from tercet.types import DENSE, LATE, SPARSE, Document, Ranking, Record, Scored,
 
 #: Multi-vectors, the query API and half-precision sparse indexes.
 OLDEST_VERSION = (1, 12)
+
+#: Servers, and clients, that know TurboQuant codes as what is stored, by bits.
+_BITS_SINCE = {4: (1, 19), 8: (1, 20)}
 
 _PAUSES_SECONDS = (0.1, 0.4, 1.6)  # between four attempts
 _LONGEST_PAUSE_SECONDS = 30  # whatever the server asks for
@@ -69,10 +73,19 @@ class QdrantStore(PointStore[models.Filter]):
     """
 
     def __init__(
-        self, client: QdrantClient, collection: str, spec: EncoderSpec, layout: Layout, *, place: str, version: str
+        self,
+        client: QdrantClient,
+        collection: str,
+        spec: EncoderSpec,
+        layout: Layout,
+        *,
+        place: str,
+        version: str,
+        storage: StorageOptions | None = None,
     ) -> None:
         """For `open`, which is the way to get one."""
-        super().__init__(spec, layout, DIALECT)
+        super().__init__(spec, layout, DIALECT, storage or StorageOptions())
+        self._asked_storage = storage
         self._client = client
         self._collection = collection
         self._place = place
@@ -94,6 +107,7 @@ class QdrantStore(PointStore[models.Filter]):
         prefer_grpc: bool = False,
         timeout_seconds: float = 60,
         create: bool = True,
+        storage: StorageOptions | None = None,
     ) -> QdrantStore:
         """Open the collection, or make it where there is none and `create` says so.
 
@@ -105,15 +119,17 @@ class QdrantStore(PointStore[models.Filter]):
             prefer_grpc: over port 6334, which takes half the bytes; errors are the same
             timeout_seconds: of one request
             create: make the collection where there is none
+            storage: how token vectors are kept. None is what the collection has, `StorageOptions()` for a new one
 
         Raises:
-            CollectionMismatch: the collection holds something else, or vectors of another encoder.
+            CollectionMismatch: the collection holds something else, vectors of another encoder, or token vectors that
+                are kept otherwise.
             StoreUnavailable: the server does not answer.
             StoreError: there is no such collection and none is to be made, or the server refuses.
             ValueError: the URL is none.
         """
         client, place = connect(server, api_key=api_key, prefer_grpc=prefer_grpc, timeout_seconds=timeout_seconds)
-        store = cls(client, collection, spec, TERCET, place=place, version="")
+        store = cls(client, collection, spec, TERCET, place=place, version="", storage=storage)
         store._owns_client = client is not server
         try:
             store._version = store._ask(lambda: client.info().version)
@@ -134,8 +150,9 @@ class QdrantStore(PointStore[models.Filter]):
         return store
 
     def upsert(self, records: Sequence[Record]) -> None:
+        records = list(map(self._storage.kept, records))
         check_records(records, self._spec)
-        points = (Point.of(record, self._spec.fingerprint, self._layout) for record in records)
+        points = (Point.of(record, self._fingerprint, self._layout) for record in records)
         for batch in split_by_bytes(points, self.max_request_bytes):
             written = [
                 models.PointStruct(id=point.id, vector=self._vectors(point), payload=point.payload) for point in batch
@@ -194,6 +211,7 @@ class QdrantStore(PointStore[models.Filter]):
             "collection": self._collection,
             "documents": self.count(),
             "encoder": self._spec.name,
+            "token vectors": str(self._storage),
         }
 
     def reader(self) -> Reader:
@@ -274,7 +292,25 @@ class QdrantStore(PointStore[models.Filter]):
             oldest = ".".join(map(str, OLDEST_VERSION))
             raise StoreError(f"{self._place} runs Qdrant {self._version}, tercet needs {oldest} or newer; update it")
 
+    def _late_datatype(self) -> str:
+        """The engine's name for the bits of a token vector's numbers; raises StoreError where it is too old."""
+        bits = self._storage.late_bits
+        if bits == 16:
+            return "float16"
+        since = _BITS_SINCE[bits]
+        name = f"turbo{bits}"
+        oldest = ".".join(map(str, since))
+        if version_numbers(self._version) < since:
+            raise StoreError(
+                f"{self._place} runs Qdrant {self._version}, which cannot keep vectors with {bits} bits a number "
+                f"({oldest} can); update it, or leave late_bits at 16"
+            )
+        if name not in {datatype.value for datatype in models.Datatype}:
+            raise StoreError(f"late_bits={bits} needs qdrant-client {oldest} or newer; pip install -U qdrant-client")
+        return name
+
     def _create_collection(self) -> None:
+        datatype = models.Datatype(self._late_datatype())
         try:
             self._ask(
                 self._client.create_collection,
@@ -284,7 +320,7 @@ class QdrantStore(PointStore[models.Filter]):
                     LATE: models.VectorParams(
                         size=self._spec.late_dim,
                         distance=models.Distance.DOT,
-                        datatype=models.Datatype.FLOAT16,
+                        datatype=datatype,
                         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
                         # Only ever scores given ids: a graph over all tokens would take hours and serve nobody.
                         hnsw_config=models.HnswConfigDiff(m=0),
@@ -294,7 +330,7 @@ class QdrantStore(PointStore[models.Filter]):
                 sparse_vectors_config={
                     SPARSE: models.SparseVectorParams(index=models.SparseIndexParams(datatype=models.Datatype.FLOAT16))
                 },
-                metadata={"tercet": self_description(self._spec)},
+                metadata={"tercet": self_description(self._spec, self._storage)},
             )
         except StoreError:
             # Another process may have been quicker; then what it made is what counts.
@@ -326,15 +362,26 @@ class QdrantStore(PointStore[models.Filter]):
                 )
         if described := (config.metadata or {}).get("tercet"):
             check_same_encoder(where, encoder_of(described, where), self._spec)
+            self._storage = check_same_storage(where, storage_of(described, where), self._asked_storage)
             return
         points, _ = self._ask(self._client.scroll, self._collection, limit=1, with_payload=[ENCODER])
+        self._adopt_storage(where, vectors[LATE].datatype, points)
         for point in points:
             fingerprint = payload_field(point.payload, ENCODER)
-            if fingerprint != self._spec.fingerprint:
+            if fingerprint != self._fingerprint:
                 raise CollectionMismatch(
                     f"{where} was filled by an encoder with fingerprint {fingerprint}, but {self._spec.name!r} has "
-                    f"{self._spec.fingerprint}; use the encoder that filled it, or index the documents again"
+                    f"{self._fingerprint}; use the encoder that filled it, or index the documents again"
                 )
+
+    def _adopt_storage(self, where: str, datatype: models.Datatype | None, filled: Sequence[models.Record]) -> None:
+        """Keep token vectors as a collection does that has no description: its bits, and what a filled point says."""
+        bits: LateBits = {"turbo8": 8, "turbo4": 4}.get(str(getattr(datatype, "value", datatype)), 16)  # type: ignore[assignment]
+        factor = self._storage.merge_tokens
+        for point in filled:
+            factor = merge_tokens_of(payload_field(point.payload, ENCODER))
+        stored = StorageOptions(merge_tokens=factor, late_bits=bits)
+        self._storage = check_same_storage(where, stored, self._asked_storage)
 
 
 class _AsyncEngine:

@@ -16,6 +16,7 @@ from qdrant_client import QdrantClient, models
 from tercet.encoders.base import EncoderSpec
 from tercet.errors import CollectionMismatch, InvalidDocument, StoreError
 from tercet.filters import Filter
+from tercet.storage import StorageOptions
 from tercet.store.base import Unfilled
 from tercet.store.checks import check_records
 from tercet.store.layouts import JoinedLayout, LangChainLayout, LayoutName, LlamaIndexLayout
@@ -49,6 +50,7 @@ class JoinedStore(QdrantStore):
         api_key: str | None = None,
         prefer_grpc: bool = False,
         timeout_seconds: float = 60,
+        storage: StorageOptions | None = None,
     ) -> JoinedStore:
         """Open a collection that langchain-qdrant or llama-index-vector-stores-qdrant made.
 
@@ -61,6 +63,7 @@ class JoinedStore(QdrantStore):
             api_key: see `QdrantStore.open`
             prefer_grpc: see `QdrantStore.open`
             timeout_seconds: see `QdrantStore.open`
+            storage: how the token vectors that are filled in are kept, see `QdrantStore.open`
 
         Raises:
             CollectionMismatch: the stored vectors cannot be this encoder's, or another encoder filled in vectors.
@@ -70,7 +73,7 @@ class JoinedStore(QdrantStore):
         if layout not in _LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(sorted(_LAYOUTS))}, got {layout!r}")
         client, place = connect(server, api_key=api_key, prefer_grpc=prefer_grpc, timeout_seconds=timeout_seconds)
-        store = cls(client, collection, spec, _LAYOUTS[layout](dense=""), place=place, version="")
+        store = cls(client, collection, spec, _LAYOUTS[layout](dense=""), place=place, version="", storage=storage)
         store._owns_client = client is not server
         try:
             store._join(_LAYOUTS[layout], dense_vector)
@@ -104,15 +107,16 @@ class JoinedStore(QdrantStore):
                 return
 
     def pass_over(self, key: str) -> None:
-        entry = {"id": key, "encoder": self._spec.fingerprint}
+        entry = {"id": key, "encoder": self._fingerprint}
         self._ask(self._client.set_payload, self._collection, {"tercet": entry}, points=[key], wait=True)
         self._pending = max(0, self._pending - 1)
 
     def fill(self, records: Sequence[Record]) -> None:
+        records = list(map(self._storage.kept, records))
         # Of these embeddings the dense vector is not used: that of the collection stays.
         for record in records:
             check_records([record], replace(self._spec, dense_dim=len(record.embedding.dense)))
-        points = (Point.of(record, self._spec.fingerprint, self._layout) for record in records)
+        points = (Point.of(record, self._fingerprint, self._layout) for record in records)
         for batch in split_by_bytes(points, self.max_request_bytes):
             operations: list[Any] = []
             for point in batch:
@@ -154,8 +158,12 @@ class JoinedStore(QdrantStore):
         if dense[name].distance not in (models.Distance.COSINE, models.Distance.DOT):
             raise CollectionMismatch(f"{where} compares dense vectors by {dense[name].distance}, tercet by cosine")
         self._layout = layout(dense=name)
-        named = set(params.vectors) if isinstance(params.vectors, dict) else set()
-        self._create_vectors(named | set(params.sparse_vectors or {}))
+        named = params.vectors if isinstance(params.vectors, dict) else {}
+        if late := named.get(self._layout.vectors[LATE]):
+            filled = models.Filter(must_not=[_UNFILLED])
+            points, _ = self._ask(self._client.scroll, self._collection, filled, limit=1, with_payload=[ENCODER])
+            self._adopt_storage(where, late.datatype, points)
+        self._create_vectors(set(named) | set(params.sparse_vectors or {}))
         self._check_encoder(where)
         if TERMS not in self._indexed:
             self._create_index(TERMS, models.PayloadSchemaType.KEYWORD)
@@ -166,7 +174,7 @@ class JoinedStore(QdrantStore):
             size=self._spec.late_dim,
             distance=models.Distance.DOT,
             multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-            datatype=models.VectorStorageDatatype.FLOAT16,
+            datatype=models.VectorStorageDatatype(self._late_datatype()),
         )
         configs: dict[str, models.VectorNameConfig] = {
             self._layout.vectors[LATE]: models.DenseVectorNameConfig(dense=late),
@@ -184,13 +192,13 @@ class JoinedStore(QdrantStore):
             self._ask(self._client.create_vector_name, self._collection, name, config)
 
     def _check_encoder(self, where: str) -> None:
-        other = models.Filter(must_not=[_UNFILLED, _filled_by(self._spec.fingerprint)])
+        other = models.Filter(must_not=[_UNFILLED, _filled_by(self._fingerprint)])
         points, _ = self._ask(self._client.scroll, self._collection, other, limit=1, with_payload=[ENCODER])
         for point in points:
             raise CollectionMismatch(
                 f"the sparse vectors in {where} were filled in by an encoder with fingerprint "
                 f"{(point.payload or {}).get('tercet', {}).get('encoder')}, but {self._spec.name!r} has "
-                f"{self._spec.fingerprint}; use the encoder that filled them in"
+                f"{self._fingerprint}; use the encoder that filled them in"
             )
 
     def _count_pending(self) -> None:
