@@ -52,6 +52,17 @@ def test_each_command_trains_its_heads(
     assert MiniEncoder(tmp_path / "out").encode_query("cat").dense.shape == (32,)
 
 
+def test_what_colbert_does_with_texts_is_recorded(pairs: Path, tmp_path: Path, toy_model: Path) -> None:
+    options = ["--steps", 2, "--dim", 16, "--augment", 12]
+    result = run("colbert", pairs, tmp_path / "out", toy_model, *options)
+
+    assert result.exit_code == 0, result.output
+    assert MiniEncoder(tmp_path / "out").encode_query("cat").multi_vector.vectors.shape == (10, 16)
+    refused = run("colbert", pairs, tmp_path / "other", toy_model, "--markers")
+    assert refused.exit_code == 1
+    assert "train all its heads" in " ".join(refused.output.split())
+
+
 def test_an_unfrozen_trunk_trains_all_three(pairs: Path, tmp_path: Path, toy_model: Path) -> None:
     plan = TrainingPlan(learning_rate=0.005, target_document_terms=9)
     (tmp_path / "plan.json").write_text(plan.to_json())

@@ -100,6 +100,18 @@ def _command(kind: str) -> Callable[..., None]:
         learning_rate: Annotated[float | None, typer.Option(help="Of the heads.")] = None,
         target_document_terms: Annotated[int | None, typer.Option(help="Terms of a document's sparse vector.")] = None,
         target_query_terms: Annotated[int | None, typer.Option(help="Terms of a query's sparse vector.")] = None,
+        dim: Annotated[
+            int | None,
+            typer.Option(help="Numbers of a token vector: 48, 64, 96, 128. Another size than the model's begins anew."),
+        ] = None,
+        augment: Annotated[
+            int | None,
+            typer.Option(help="Fill queries up to so many tokens with \\[MASK], whose vectors count (ColBERT: 32)."),
+        ] = None,
+        markers: Annotated[
+            bool,
+            typer.Option("--markers", help="Tell the trunk by a token whether it reads a query or a document."),
+        ] = False,
         held_out: Annotated[int | None, typer.Option(help="Queries kept apart to measure nDCG@10 with.")] = None,
         device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; found by itself.")] = None,
         seed: Annotated[int | None, typer.Option(help="Of batches, negatives and held-out queries.")] = None,
@@ -120,6 +132,9 @@ def _command(kind: str) -> Callable[..., None]:
             "learning_rate": learning_rate,
             "target_document_terms": target_document_terms,
             "target_query_terms": target_query_terms,
+            "late_dim": dim,
+            "query_augmentation": augment,
+            "markers": markers or None,
             "held_out": held_out,
             "device": device,
             "seed": seed,

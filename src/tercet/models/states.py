@@ -55,15 +55,42 @@ class TokenStates:
         return cls(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.__slots__})
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model reads beside a text's own tokens, as token ids.
+
+    marker: after [CLS]; None for none
+    augmented: a text of fewer tokens is filled up to so many with `mask`, behind its [SEP]
+    """
+
+    marker: int | None = None
+    augmented: int = 0
+    mask: int = 0
+
+    def ids(self, tokens: Sequence[int], max_tokens: int) -> list[int]:
+        """The tokens of one text, cut with the last special one kept."""
+        inserted = [] if self.marker is None else [self.marker]
+        read = [*tokens[:1], *inserted, *tokens[1:]]
+        if len(read) > max_tokens:
+            read = [*read[: max_tokens - 1], read[-1]]
+        return read + [self.mask] * (self.augmented - len(read))
+
+
 def token_batches(
-    tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int, batch_tokens: int = 4096
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    *,
+    max_tokens: int,
+    batch_tokens: int = 4096,
+    reading: Reading | None = None,
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Yield (positions in `texts`, token ids, mask) in batches of texts of like length, so padding stays small.
 
-    ids and mask: (batch, n_tokens)
+    ids and mask: (batch, n_tokens), the mask False at padding
     """
     ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-    ids = [row if len(row) <= max_tokens else [*row[: max_tokens - 1], row[-1]] for row in ids]
+    reading = reading or Reading()
+    ids = [reading.ids(row, max_tokens) for row in ids]
     order = sorted(range(len(ids)), key=lambda text: len(ids[text]))
     start = 0
     while start < len(order):
@@ -82,11 +109,13 @@ def token_batches(
 
 
 @torch.inference_mode()
-def compute_states(forward: Forward, tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int) -> TokenStates:
+def compute_states(
+    forward: Forward, tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int, reading: Reading | None = None
+) -> TokenStates:
     """Run `forward(ids, mask) -> (batch, n_tokens, hidden)` over all texts and keep every real token's state."""
     parts: list[tuple[NDArray[np.float16], NDArray[np.int32]] | None] = [None] * len(texts)
     done, started, reported = 0, time.monotonic(), time.monotonic()
-    for members, ids, mask in token_batches(tokenizer, texts, max_tokens=max_tokens):
+    for members, ids, mask in token_batches(tokenizer, texts, max_tokens=max_tokens, reading=reading):
         states = forward(ids, mask).to(torch.float16).numpy()
         for row, text in enumerate(members):
             length = int(mask[row].sum())

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,18 +15,21 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint
+from tercet.checkpoint import QUERY_WEIGHTS, Checkpoint, token_id
 from tercet.errors import CheckpointError
-from tercet.models.bert_folder import Tensors, punctuation
+from tercet.models.bert_folder import Tensors
 from tercet.models.export import expressible_terms, trunk_tensors, write_model
 from tercet.models.heads import LateHead, SparseHead
 from tercet.models.load import NEVER, LoadedModel, load_model
-from tercet.models.states import TokenStates, compute_states, inverse_document_frequency, token_batches
+from tercet.models.states import Reading, TokenStates, compute_states, inverse_document_frequency, token_batches
 from tercet.training.plan import Head
 from tercet.training.pooling import InferenceFreeQueries, Pooling, sparse_vectors
 from tercet.training.scores import importance, late_scores, padded
 
 SideName = Literal["query", "document"]
+
+#: ColBERT's, which every BERT's vocabulary has and no text says.
+MARKERS = ("[unused0]", "[unused1]")
 
 #: Documents whose states a new late head takes its principal components from, and a new sparse head its frequencies.
 START_DOCUMENTS = 2000
@@ -105,6 +108,7 @@ class ThreeHeads(nn.Module):
         rank, dim = min(sparse_rank, config.hidden), min(late_dim, config.hidden)
         self.sparse = loaded.sparse or SparseHead(config.hidden, config.vocabulary_size, rank)
         self.late = loaded.late or LateHead(config.hidden, dim)
+        self._late_is_new = loaded.late is None
         table = loaded.weights.get(QUERY_WEIGHTS)
         self.query_table = None if table is None else InferenceFreeQueries(torch.from_numpy(table))
         self.tokenizer = Tokenizer.from_file(str(loaded.tokenizer))
@@ -114,10 +118,14 @@ class ThreeHeads(nn.Module):
         if None in specials:
             raise CheckpointError(f"the tokenizer of {config.name!r} has no [CLS], [SEP] or [PAD]; is it BERT's?")
         self.register_buffer("specials", torch.tensor(specials), persistent=False)
-        skipped = torch.tensor([*specials, *punctuation(self.tokenizer)])
-        self.register_buffer("skipped", skipped, persistent=False)
+        self.register_buffer("skiplist", torch.tensor(config.skiplist, dtype=torch.long), persistent=False)
         self.specials: Tensor
-        self.skipped: Tensor
+        self.skiplist: Tensor
+        if config.query_augmentation and config.attend_to_augmentation:
+            raise CheckpointError(
+                f"the query tokens of {config.name!r} attend to its [MASK]s, so that its heads need a pass each; this "
+                f"trainer makes one for all. Train it by sentence-transformers' MultiVectorEncoderTrainer"
+            )
         self.frozen_layers: int | None = config.layers
         self.freeze(0)
 
@@ -141,6 +149,40 @@ class ThreeHeads(nn.Module):
 
     # --- before training ---
 
+    def read_as_colbert(self, *, markers: bool, augmentation: int | None, late_dim: int | None) -> None:
+        """Take up what ColBERT does with texts; the checkpoint records it. None and False leave it as it is.
+
+        markers: [unused0] after a query's [CLS], [unused1] after a document's, and rows for both and [CLS] and [SEP]
+        augmentation: see `ModelConfig.query_augmentation`; the [MASK]s see the query, and it does not see them
+        late_dim: of a late head; one of another size begins anew, by `start_from`
+
+        Raises:
+            ValueError: more dimensions than the trunk has, or more tokens than it has positions.
+            CheckpointError: the tokenizer has no such tokens.
+        """
+        config = self.config
+        if late_dim is not None and late_dim > config.hidden:
+            raise ValueError(f"late_dim {late_dim} is more than the {config.hidden} dimensions of {config.name!r}")
+        if augmentation is not None and augmentation > config.max_positions:
+            raise ValueError(
+                f"query_augmentation {augmentation} is more than the {config.max_positions} positions of "
+                f"{config.name!r}"
+            )
+        changes: dict[str, Any] = {}
+        if markers:
+            query, document = MARKERS
+            changes |= {"query_marker": query, "document_marker": document, "late_specials": True}
+        if augmentation is not None:
+            most = max(config.max_query_tokens, augmentation)
+            changes |= {"query_augmentation": augmentation, "max_query_tokens": most}
+        self.config = dataclasses.replace(config, **changes)
+        for side in ("query", "document"):
+            self._reading(side)
+        if late_dim is not None and late_dim != self.late.project.out_features:
+            self.late = LateHead(config.hidden, late_dim)
+            self._late_is_new = True
+            self.has_heads = False
+
     @torch.no_grad()
     def start_from(self, documents: Sequence[str], *, max_tokens: int) -> None:
         """Give new heads their start: frequencies and principal components of these documents (a sample is enough).
@@ -148,14 +190,16 @@ class ThreeHeads(nn.Module):
         A head that came with the model is left as it is.
         """
         sample = documents[:START_DOCUMENTS]
-        states = compute_states(self._forward_all, self.tokenizer, sample, max_tokens=max_tokens)
+        states = compute_states(
+            self._forward_all, self.tokenizer, sample, max_tokens=max_tokens, reading=self._reading("document")
+        )
         if self.loaded.sparse is None:
             rarity = inverse_document_frequency(states, self.config.vocabulary_size)
             self.sparse.start_from(self.trunk.embeddings.word_embeddings.weight, rarity)
             allowed = torch.zeros(self.config.vocabulary_size, dtype=torch.bool)
             allowed[torch.from_numpy(expressible_terms(self.tokenizer)).long()] = True
             self.sparse.bias[~allowed] = NEVER
-        if self.loaded.late is None:
+        if self._late_is_new:
             self.late.start_from(torch.from_numpy(states.states.astype(np.float32)))
 
     def freeze(self, unfrozen_layers: int | Literal["all"]) -> None:
@@ -184,9 +228,11 @@ class ThreeHeads(nn.Module):
         # No text keeps more tokens than words of this number, so the rest need not be tokenized.
         texts = [" ".join((prompt + text).split()[:limit]) for text in texts]
         if self.frozen_layers is not None:
-            return compute_states(self._forward_frozen, self.tokenizer, texts, max_tokens=limit)
+            return compute_states(
+                self._forward_frozen, self.tokenizer, texts, max_tokens=limit, reading=self._reading(side)
+            )
         ids: list[NDArray[np.int32]] = [np.zeros(0, np.int32)] * len(texts)
-        for members, batch, mask in token_batches(self.tokenizer, texts, max_tokens=limit):
+        for members, batch, mask in token_batches(self.tokenizer, texts, max_tokens=limit, reading=self._reading(side)):
             for row, text in enumerate(members):
                 ids[text] = batch[row][mask[row]].numpy().astype(np.int32)
         offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
@@ -208,12 +254,13 @@ class ThreeHeads(nn.Module):
         late_lengths: tuple[int, ...] = ()
         if "dense" in heads:
             rows, mask = padded(states, batch.lengths)
+            mask = mask & self._attended(padded(batch.token_ids, batch.lengths)[0])
             # The mean's divisor falls out when the sum is brought to length 1.
             dense = F.normalize((rows * mask[:, :, None]).sum(dim=1).float(), dim=-1)
         if "sparse" in heads:
             sparse = self._sparse(states, batch, side)
         if "late" in heads:
-            keep = self._kept(batch, self.specials if side == "query" else self.skipped)
+            keep = self._late_rows(batch, side)
             late = self.late(states[keep]).float()
             late_lengths = _lengths(keep, batch.lengths)
             if side == "query" and self.config.late_importance:
@@ -223,12 +270,11 @@ class ThreeHeads(nn.Module):
         return Views(dense, sparse, late, late_lengths)
 
     def _sparse(self, states: Tensor, batch: TokenBatch, side: SideName) -> Tensor:
-        words = ~torch.isin(batch.token_ids, self.specials)
+        words = ~self._special(batch, side)
         if side == "query" and self.query_table is not None:
             vectors: Tensor = self.query_table(batch.token_ids[words], _lengths(words, batch.lengths))
             return vectors
-        specials = self.specials[:0] if self.sparse.form.specials else self.specials
-        keep = self._kept(batch, specials)
+        keep = self._own(batch) if self.sparse.form.specials else _at_least_one(words, batch.lengths)
         lengths = _lengths(keep, batch.lengths)
         vectors = sparse_vectors(self.sparse, states[keep], batch.token_ids[keep], lengths, pooling=self.pooling)
         if self.sparse.form.specials:
@@ -237,13 +283,40 @@ class ThreeHeads(nn.Module):
         # A text without a word has lent its [CLS] so that there is a maximum; its vector is empty.
         return vectors if bool((counts > 0).all()) else vectors * (counts > 0)[:, None]
 
-    def _kept(self, batch: TokenBatch, skipped: Tensor) -> Tensor:
-        """(n_tokens,): True at tokens that are not skipped, and at a text's first token where all of it would be."""
-        keep = ~torch.isin(batch.token_ids, skipped)
-        starts = np.cumsum([0, *batch.lengths[:-1]])
-        empty = [int(start) for start, count in zip(starts, _lengths(keep, batch.lengths), strict=True) if not count]
-        keep[empty] = True
-        return keep
+    def _reading(self, side: SideName) -> Reading:
+        config = self.config
+        marker = config.query_marker if side == "query" else config.document_marker
+        augmented = config.query_augmentation if side == "query" else 0
+        return Reading(
+            token_id(self.tokenizer, marker, config.name) if marker else None,
+            augmented,
+            token_id(self.tokenizer, "[MASK]", config.name) if augmented else 0,
+        )
+
+    def _attended(self, ids: Tensor) -> Tensor:
+        """(batch, n_tokens): False behind a text's last [SEP], where augmentation and padding are."""
+        separators = ids == self.specials[1]
+        return separators.flip(-1).cumsum(-1).flip(-1) > 0
+
+    def _own(self, batch: TokenBatch) -> Tensor:
+        """(n_tokens,): False at tokens of augmentation."""
+        ids, mask = padded(batch.token_ids, batch.lengths)
+        return self._attended(ids)[mask]
+
+    def _special(self, batch: TokenBatch, side: SideName) -> Tensor:
+        """(n_tokens,): True at tokens that are no part of the text."""
+        special = torch.isin(batch.token_ids, self.specials) | ~self._own(batch)
+        if self.config.query_marker if side == "query" else self.config.document_marker:
+            special[_starts(batch.lengths) + 1] = True
+        return special
+
+    def _late_rows(self, batch: TokenBatch, side: SideName) -> Tensor:
+        """(n_tokens,): True at tokens with a row in the multi-vector."""
+        own = self._own(batch)
+        keep = own if self.config.late_specials else ~self._special(batch, side)
+        if side == "document":
+            keep = keep & ~torch.isin(batch.token_ids, self.skiplist)
+        return _at_least_one(keep, batch.lengths) | ~own
 
     def _states(self, batch: TokenBatch) -> Tensor:
         """(n_tokens, hidden) on top of the trunk."""
@@ -251,10 +324,10 @@ class ThreeHeads(nn.Module):
             return batch.states
         ids, mask = padded(batch.token_ids, batch.lengths)
         below = self.trunk.embeddings(ids) if batch.states is None else padded(batch.states, batch.lengths)[0]
-        return self._layers(below, mask, self.frozen_layers or 0, self.config.layers)[mask]
+        return self._layers(below, mask & self._attended(ids), self.frozen_layers or 0, self.config.layers)[mask]
 
     def _layers(self, states: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
-        """Run states (batch, n_tokens, hidden) through some layers of the trunk."""
+        """Run states (batch, n_tokens, hidden) through some layers of the trunk; mask: of what is attended to."""
         for layer in self.trunk.encoder.layer[first:last]:
             states = layer(states, mask[:, None, None, :])
         return states
@@ -267,7 +340,7 @@ class ThreeHeads(nn.Module):
 
     def _forward_up_to(self, layers: int, ids: Tensor, mask: Tensor) -> Tensor:
         ids, mask = ids.to(self.device), mask.to(self.device)
-        return self._layers(self.trunk.embeddings(ids), mask, 0, layers).cpu()
+        return self._layers(self.trunk.embeddings(ids), mask & self._attended(ids), 0, layers).cpu()
 
     @property
     def device(self) -> torch.device:
@@ -303,6 +376,19 @@ class ThreeHeads(nn.Module):
             prefixes += ("embeddings.word",)
         stored = self.loaded.weights
         return {name: stored[name] for name in stored if name.startswith(prefixes) and not name.endswith(".smooth")}
+
+
+def _at_least_one(keep: Tensor, lengths: Sequence[int]) -> Tensor:
+    """The same, and a text's first token where nothing of it would be kept."""
+    counts = torch.tensor(_lengths(keep, lengths), device=keep.device)
+    keep = keep.clone()
+    keep[_starts(lengths)[counts.cpu() == 0]] = True
+    return keep
+
+
+def _starts(lengths: Sequence[int]) -> Tensor:
+    """Where each text begins."""
+    return torch.tensor([0, *lengths[:-1]]).cumsum(0)
 
 
 def _lengths(keep: Tensor, lengths: Sequence[int]) -> tuple[int, ...]:

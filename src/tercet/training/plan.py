@@ -30,6 +30,11 @@ class TrainingPlan:
     layers, too; "all" trains the embeddings as well. pooling: "max" is SPLADE v2, "sum" v1; the checkpoint
     records it. queries: "inference-free" weighs a query's words with a learnt table instead of the model.
 
+    **Late interaction**, recorded in the checkpoint: late_dim: of a token vector; a head of another size than the
+    model's begins anew, None keeps it, or makes 96. query_augmentation: queries of fewer tokens are filled up with
+    [MASK]s, whose vectors count. markers: [unused0] and [unused1] tell the trunk which side it reads; all heads read
+    them, so those that the model has must all be trained (ColBERT, Khattab & Zaharia, 2020).
+
     **Batches.** batch_size: queries whose documents are each other's negatives. negatives: hard ones a query brings
     along. chunk_size: texts that are in memory at once (gradient caching): the gradient is that of the whole batch.
     accumulate: batches whose gradients are added before a step; their documents do not meet. one_source_share: part of
@@ -57,6 +62,9 @@ class TrainingPlan:
     unfrozen_layers: int | Literal["all"] = 0
     pooling: Pooling = "max"
     queries: Literal["model", "inference-free"] = "model"
+    late_dim: int | None = None
+    query_augmentation: int | None = None
+    markers: bool = False
 
     steps: int = 1000
     batch_size: int = 32
@@ -117,7 +125,8 @@ class TrainingPlan:
             _check_whole(name, getattr(self, name), least=1)
         for name in ("negatives", "held_out", "distractors"):
             _check_whole(name, getattr(self, name), least=0)
-        for name in ("chunk_size", "target_query_terms", "target_document_terms", "warm_up_steps"):
+        for name in ("chunk_size", "target_query_terms", "target_document_terms", "warm_up_steps", "late_dim",
+                     "query_augmentation"):  # fmt: skip
             if getattr(self, name) is not None:
                 _check_whole(name, getattr(self, name), least=1)
         if self.unfrozen_layers != "all":
@@ -152,6 +161,9 @@ class TrainingPlan:
             raise ValueError("a batch of one query has no negatives at all; raise batch_size, or set negatives")
         if self.queries == "inference-free" and "sparse" not in self.heads:
             raise ValueError("queries='inference-free' is about the sparse head; add it to heads")
+        late = [name for name in ("late_dim", "query_augmentation", "markers") if getattr(self, name)]
+        if late and "late" not in self.heads:
+            raise ValueError(f"{' and '.join(late)} {'are' if late[1:] else 'is'} about the late head; add it to heads")
 
     @property
     def needs_scores(self) -> bool:

@@ -100,6 +100,7 @@ class Trainer:
         self.training, held_out = split_held_out(examples, plan.held_out, seed=plan.seed)
         # Said here, where nothing has been computed yet.
         epoch_batches(self.training, plan.batch_size, epoch=0, seed=plan.seed)
+        _read_as_colbert(model, plan)
         model.pooling = plan.pooling
         model.freeze(plan.unfrozen_layers)
         self.device = choose_device(plan.device)
@@ -242,6 +243,20 @@ class Trainer:
             objective.lambdas[side] = type(objective.lambdas[side]).restored(facts["lambdas"][side])
             objective.guards[side].dead_for, objective.guards[side].dense_for = facts["guards"][side]
             objective.shares[side].restore(tensors[f"share.{side}"], facts["shares"][side])
+
+
+def _read_as_colbert(model: ThreeHeads, plan: TrainingPlan) -> None:
+    marked = model.config.query_marker or model.config.document_marker
+    loaded = model.loaded
+    there = set(loaded.config.heads) if loaded.sparse or loaded.late else set()
+    if plan.markers and not marked and (left := sorted(there - set(plan.heads))):
+        raise ValueError(
+            f"markers change what every head of {model.config.name!r} reads, and {' and '.join(left)} would not learn "
+            f"with them; train all its heads (with unfrozen_layers), or begin with a BERT"
+        )
+    model.read_as_colbert(
+        markers=plan.markers and not marked, augmentation=plan.query_augmentation, late_dim=plan.late_dim
+    )
 
 
 def _check_examples(examples: Sequence[Example], plan: TrainingPlan) -> None:
