@@ -6,15 +6,13 @@ import json
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tercet.errors import InvalidTrainingData
-
-#: Bad lines that a message lists; the rest is counted.
-SHOWN_PROBLEMS = 20
+from tercet.training.lines import files, lines, record, refuse, wrong_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,12 @@ class Example:
     source: str = ""
 
     def to_json(self) -> str:
-        record: dict[str, Any] = {"query": self.query, "positive": self.positive}
+        values: dict[str, Any] = {"query": self.query, "positive": self.positive}
         if self.negatives:
-            record["negatives"] = self.negatives
+            values["negatives"] = self.negatives
         if self.scores:
-            record["scores"] = self.scores
-        return json.dumps(record, ensure_ascii=False)
+            values["scores"] = self.scores
+        return json.dumps(values, ensure_ascii=False)
 
 
 def read_examples(
@@ -54,23 +52,19 @@ def read_examples(
     Raises:
         InvalidTrainingData: names every bad line with its file and number.
     """
-    files = list(_files([paths] if isinstance(paths, str | Path) else paths))
+    named = files(paths)
     problems: list[str] = []
     examples: list[Example] = []
-    for path in files:
-        for place, line in _lines(path, problems):
-            found = _example(line, path.stem, negatives=negatives, scores=scores)
+    for path in named:
+        for place, line in lines(path, problems):
+            found = _example(line, path.stem, negatives=negatives, scores=scores) if line else None
             if isinstance(found, Example):
                 examples.append(found)
-            else:
+            elif found is not None:
                 problems.append(f"{place}: {found}")
-    if problems:
-        shown = problems[:SHOWN_PROBLEMS]
-        if more := len(problems) - len(shown):
-            shown.append(f"and {more:,} more")
-        raise InvalidTrainingData("these lines cannot be learnt from; nothing was trained:\n  " + "\n  ".join(shown))
+    refuse(problems)
     if not examples:
-        names = ", ".join(map(str, files))
+        names = ", ".join(map(str, named))
         raise InvalidTrainingData(f"no example in {names}; each line is a JSON object with a query and a positive")
     return examples
 
@@ -80,46 +74,16 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
     Path(path).write_text("".join(example.to_json() + "\n" for example in examples), encoding="utf-8")
 
 
-def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = sorted(path.glob("*.jsonl"))
-            if not inside:
-                raise InvalidTrainingData(f"the folder {path} holds no .jsonl file")
-            yield from inside
-        elif path.is_file():
-            yield path
-        else:
-            raise InvalidTrainingData(f"there is no file {path}")
-
-
-def _lines(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            place = f"{path}:{number}"
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                problems.append(f"{place}: is not UTF-8 ({error.reason} at byte {error.start})")
-                continue
-            if text.strip():
-                yield place, text
-
-
 def _example(line: str, source: str, *, negatives: int, scores: bool) -> Example | str:
     """The example of one line, or what is wrong with it."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        return f"is not JSON ({error.msg} at column {error.colno})"
-    if not isinstance(record, dict):
-        return f"is {_kind(record)}, expected an object with query and positive"
-    if wrong := _wrong_text(record, "query") or _wrong_text(record, "positive"):
+    values = record(line, "query and positive")
+    if isinstance(values, str):
+        return values
+    if wrong := wrong_text(values, "query") or wrong_text(values, "positive"):
         return wrong
-    query, positive = record["query"].strip(), record["positive"].strip()
-    others = record.get("negatives", [])
-    if "negative" in record and "negatives" not in record:
+    query, positive = values["query"].strip(), values["positive"].strip()
+    others = values.get("negatives", [])
+    if "negative" in values and "negatives" not in values:
         return 'has "negative"; write "negatives": ["…"], a list'
     if not isinstance(others, list) or not all(isinstance(other, str) for other in others):
         return "its negatives are no list of texts"
@@ -130,31 +94,17 @@ def _example(line: str, source: str, *, negatives: int, scores: bool) -> Example
         return f"negative {others.index(positive) + 1} is the positive itself; leave it out, and its score"
     if len(others) < negatives:
         return f"has {_count(len(others), 'negative')}, {negatives} are asked for; mine more, or ask for fewer"
-    values = record.get("scores", [])
-    if not isinstance(values, list) or not all(_is_number(value) for value in values):
+    scored = values.get("scores", [])
+    if not isinstance(scored, list) or not all(_is_number(value) for value in scored):
         return "its scores are no list of finite numbers"
-    if values and len(values) != 1 + len(others):
+    if scored and len(scored) != 1 + len(others):
         return (
-            f"has {_count(len(values), 'score')} for 1 positive and {_count(len(others), 'negative')}; "
+            f"has {_count(len(scored), 'score')} for 1 positive and {_count(len(others), 'negative')}; "
             f"expected {1 + len(others)}, the positive's first"
         )
-    if scores and not values:
+    if scores and not scored:
         return "has no scores; label the file with a teacher, or train without margin_mse and kl_divergence"
-    return Example(query, positive, tuple(others), tuple(map(float, values)), source)
-
-
-def _wrong_text(record: Mapping[str, Any], side: str) -> str | None:
-    if side not in record:
-        return f"has no {side}; its keys are {', '.join(sorted(map(str, record))) or 'none'}"
-    value = record[side]
-    if not isinstance(value, str):
-        return f"its {side} is {_kind(value)}, expected text"
-    return None if value.strip() else f"its {side} is empty"
-
-
-def _kind(value: object) -> str:
-    names = {list: "a list", dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+    return Example(query, positive, tuple(others), tuple(map(float, scored)), source)
 
 
 def _count(number: int, noun: str) -> str:

@@ -318,6 +318,10 @@ class ThreeHeads(nn.Module):
             keep = keep & ~torch.isin(batch.token_ids, self.skiplist)
         return _at_least_one(keep, batch.lengths) | ~own
 
+    def token_states(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        """The whole trunk's states (batch, n_tokens, hidden) of tokens (batch, n_tokens); mask is False at padding."""
+        return self._layers(self.trunk.embeddings(token_ids), mask, 0, self.config.layers)
+
     def _states(self, batch: TokenBatch) -> Tensor:
         """(n_tokens, hidden) on top of the trunk."""
         if batch.states is not None and self.frozen_layers == self.config.layers:

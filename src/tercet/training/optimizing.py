@@ -34,22 +34,30 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
 
 
-def parameter_groups(model: ThreeHeads, heads: Sequence[Head], *, rate: float, trunk_rate: float) -> list[Group]:
+def parameter_groups(
+    model: ThreeHeads, heads: Sequence[Head], *, rate: float, trunk_rate: float, masked_words: bool = False
+) -> list[Group]:
     """What learns, by name, and how fast.
 
-    The decoder learns slower, for its rows are many and rarely seen; the bonus faster, for it is one number a word.
+    The decoder learns slower, for its rows are many and rarely seen; the bonus faster, for it is one number a word. A
+    side network is a BERT that knows much already, so it learns as slowly as the trunk.
+
+    masked_words: without what weighs words that stand in a text: the bonus, and a table of queries
     """
     groups: list[Group] = []
+    trunk = {f"trunk.{name}": p for name, p in model.trunk.named_parameters() if p.requires_grad}
     if "sparse" in heads:
         sparse = {f"sparse.{name}": parameter for name, parameter in model.sparse.named_parameters()}
         decoder = {name: sparse.pop(name) for name in ("sparse.decoder", "sparse.bias")}
-        bonus = {name: sparse.pop(name) for name in [name for name in sparse if "bonus" in name]}
-        groups += [(sparse, rate), (decoder, 0.5 * rate), (bonus, 5 * rate)]
+        trunk |= {name: sparse.pop(name) for name in list(sparse) if name.startswith("sparse.side.")}
+        standing = {name: sparse.pop(name) for name in list(sparse) if "bonus" in name or "frequency" in name}
         if model.query_table is not None:
-            groups.append(({"query_table.table": model.query_table.table}, 5 * rate))
+            standing["query_table.table"] = model.query_table.table
+        groups += [(sparse, rate), (decoder, 0.5 * rate)]
+        if standing and not masked_words:
+            groups.append((standing, 5 * rate))
     if "late" in heads:
         groups.append(({f"late.{name}": parameter for name, parameter in model.late.named_parameters()}, rate))
-    trunk = {f"trunk.{name}": p for name, p in model.trunk.named_parameters() if p.requires_grad}
     return [*groups, (trunk, trunk_rate)] if trunk else groups
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tercet.training.pooling import Pooling
+from tercet.training.settings import JsonPlan, check_choice, check_number, check_whole
 
 Head = Literal["dense", "sparse", "late"]
 HEADS: tuple[Head, ...] = get_args(Head)
@@ -22,7 +20,7 @@ DEFAULT_SCALES: Mapping[str, float] = MappingProxyType({"dense": 20.0, "sparse":
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingPlan:
+class TrainingPlan(JsonPlan):
     """What is trained, on what, against what.
 
     **What.** heads: those whose scores are learnt; "dense" has no weights of its own, it learns with the trunk.
@@ -111,7 +109,7 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "heads", tuple(self.heads))
-        _check_choice("heads", self.heads, HEADS)
+        check_choice("heads", self.heads, HEADS)
         for name, allowed in (
             ("pooling", ("max", "sum")),
             ("queries", ("model", "inference-free")),
@@ -119,28 +117,28 @@ class TrainingPlan:
             ("document_regularizer", get_args(Regularizer)),
             ("precision", ("auto", "f32", "bf16")),
         ):
-            _check_choice(name, (getattr(self, name),), allowed)
+            check_choice(name, (getattr(self, name),), allowed)
         for name in ("steps", "batch_size", "accumulate", "max_query_tokens", "max_document_tokens", "guard_patience",
                      "evaluate_every", "save_every", "log_every"):  # fmt: skip
-            _check_whole(name, getattr(self, name), least=1)
+            check_whole(name, getattr(self, name), least=1)
         for name in ("negatives", "held_out", "distractors"):
-            _check_whole(name, getattr(self, name), least=0)
+            check_whole(name, getattr(self, name), least=0)
         for name in ("chunk_size", "target_query_terms", "target_document_terms", "warm_up_steps", "late_dim",
                      "query_augmentation"):  # fmt: skip
             if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), least=1)
+                check_whole(name, getattr(self, name), least=1)
         if self.unfrozen_layers != "all":
-            _check_whole("unfrozen_layers", self.unfrozen_layers, least=0)
+            check_whole("unfrozen_layers", self.unfrozen_layers, least=0)
         for name in ("contrast", "margin_ranking", "margin_mse", "kl_divergence", "self_distillation", "query_lambda",
                      "document_lambda", "lambda_rate", "lambda_damping", "margin", "one_source_share"):  # fmt: skip
-            _check_number(name, getattr(self, name))
+            check_number(name, getattr(self, name))
         for name in ("temperature", "teacher_temperature", "learning_rate", "trunk_learning_rate"):
-            _check_number(name, getattr(self, name), positive=True)
+            check_number(name, getattr(self, name), positive=True)
         for name in ("teacher_weights", "scales"):
             given = dict(getattr(self, name))
-            _check_choice(name, tuple(given), HEADS)
+            check_choice(name, tuple(given), HEADS)
             for head, value in given.items():
-                _check_number(f"{name}[{head!r}]", value, positive=name == "scales")
+                check_number(f"{name}[{head!r}]", value, positive=name == "scales")
             object.__setattr__(self, name, {**dict.fromkeys(HEADS, 1.0), **given})
         self._check_together()
 
@@ -169,37 +167,3 @@ class TrainingPlan:
     def needs_scores(self) -> bool:
         """Whether the data must bring a teacher's scores."""
         return bool(self.margin_mse or self.kl_divergence)
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> TrainingPlan:
-        """Read `to_json`'s text, or training.json, which holds a plan among other things.
-
-        Raises:
-            ValueError: it is no plan, or an entry is unknown.
-        """
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object, got {text.strip()[:20]!r}")
-        values = values.get("plan", values)
-        if unknown := set(values) - {entry.name for entry in dataclasses.fields(cls)}:
-            raise ValueError(f"the plan has unknown entries: {', '.join(sorted(unknown))}")
-        return cls(**values)
-
-
-def _check_choice(name: str, values: tuple[Any, ...], allowed: tuple[Any, ...]) -> None:
-    if unknown := [value for value in values if value not in allowed]:
-        raise ValueError(f"{name} does not know {unknown[0]!r}; choose from {', '.join(map(repr, allowed))}")
-
-
-def _check_whole(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
-def _check_number(name: str, value: object, *, positive: bool = False) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < 0 or (positive and value == 0):  # type: ignore[operator]
-        raise ValueError(f"{name} must be a finite number {'above 0' if positive else 'of at least 0'}, got {value!r}")

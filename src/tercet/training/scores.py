@@ -47,7 +47,9 @@ def importance(token_ids: Tensor, lengths: Sequence[int], weights: Tensor, stren
     token_ids: (n_rows of all texts,); weights: (n_texts, vocabulary), the sparse vectors
     returns: (n_rows, 1)
     """
-    texts = torch.repeat_interleave(torch.arange(len(lengths), device=token_ids.device), torch.tensor(lengths))
+    device = token_ids.device
+    sizes = torch.tensor(lengths, device=device)
+    texts = torch.repeat_interleave(torch.arange(len(lengths), device=device), sizes)
     grown = 1 + strength * weights[texts, token_ids]
-    means = [part.mean().expand(len(part)) for part in grown.split(list(lengths))]
+    means = [part.mean().expand(len(part)) for part in torch.split(grown, list(lengths))]
     return (grown / torch.cat(means))[:, None]
