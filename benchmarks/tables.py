@@ -1,4 +1,4 @@
-"""Results in, the tables of README and docs/model.md out: `python benchmarks/tables.py` writes them between markers.
+"""Results in, tables out: `python benchmarks/tables.py` writes them between the markers of `PAGES`.
 
 A test compares them, so no figure in the README can differ from a committed result.
 """
@@ -153,6 +153,43 @@ def final_orders() -> str:
     return table(["nDCG@10", *names, *exact], [best, *rows])
 
 
+def storage() -> str:
+    """Each way of keeping token vectors: how much it takes, how well it ranks, how long a rerank is."""
+    collections = load("storage")["collections"]
+    ways = list(next(iter(collections.values()))["storage"])
+
+    def figures(way: str, name: str) -> list[float]:
+        return [one["storage"][way][name] for one in collections.values()]
+
+    def share(way: str, name: str) -> str:
+        whole = sum(figures(ways[0], name))
+        return f"{100 * sum(figures(way, name)) / whole:.0f} %"
+
+    rows: list[list[object]] = [
+        [
+            way.removeprefix("merged "),
+            share(way, "bytes late"),
+            share(way, "bytes all"),
+            *(f"{value:.3f}" for value in figures(way, "nDCG@10 late")),
+            *(f"{value:.3f}" for value in figures(way, "nDCG@10 final")),
+            " · ".join(f"{value:.1f}" for value in figures(way, "time of a rerank")),
+        ]
+        for way in ways
+    ]
+    names = [f"{stage}, {name}" for stage in ("late", "final") for name in collections]
+    whole = [f"{one['storage'][ways[0]]['bytes late'] / 1000:.1f} of" for one in collections.values()]
+    whole_all = [f"{one['storage'][ways[0]]['bytes all'] / 1000:.1f}" for one in collections.values()]
+    kilobytes = ", ".join(
+        f"{late} {every} kB ({name})" for name, late, every in zip(collections, whole, whole_all, strict=True)
+    )
+    merging = ", ".join(
+        f"{times['× 2']:.1f} ms ({times['tokens']:.0f} tokens, {name})"
+        for name, times in ((name, one["milliseconds to merge a passage"]) for name, one in collections.items())
+    )
+    note = f"A passage takes with all its tokens at 16 bits {kilobytes}. Merging × 2 takes {merging}."
+    return table(["merged, bits", "bytes late", "bytes all", *names, "time of a rerank"], rows) + "\n\n" + note
+
+
 def _best_head(measured: dict[str, Any]) -> str:
     return f"{max(measured['stages'][head]['nDCG@10'] for head in ('dense', 'sparse', 'late alone')):.3f}"
 
@@ -164,8 +201,9 @@ TABLES = {
     "crash": crash,
     "parity": parity,
     "final_orders": final_orders,
+    "storage": storage,
 }
-PAGES = (ROOT / "README.md", ROOT / "docs" / "model.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "model.md", ROOT / "docs" / "storage.md")
 
 
 def filled(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
