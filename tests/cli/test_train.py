@@ -12,6 +12,7 @@ from tercet.cli import train as cli_train
 from tercet.encoders.mini import MiniEncoder
 from tercet.index import HybridIndex
 from tercet.training.data import read_examples, write_examples
+from tercet.training.mlm_plan import MlmPlan
 from tercet.training.plan import TrainingPlan
 from tests.toys import ToyEncoder
 from tests.training import toy_task
@@ -93,6 +94,30 @@ def test_bad_input_is_one_line_and_exit_code_one(pairs: Path, tmp_path: Path, to
     assert run("heads", pairs, tmp_path / "out", toy_model, "--unfreeze", "some").exit_code == 2
 
 
+def test_hidden_words_come_before_ranking(pairs: Path, tmp_path: Path, toy_model: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("\n\n".join(example.positive for example in toy_task.examples(60)))
+    (tmp_path / "plan.json").write_text(MlmPlan(mask_share=0.3, held_out=5).to_json())
+    options = ["--from", toy_model, "--plan", tmp_path / "plan.json", "--steps", 4, "--batch-size", 8]
+    result = invoke("train", "mlm", text, "--into", tmp_path / "start", *options)
+
+    assert result.exit_code == 0, result.output
+    assert "step 4 of 4" in result.stdout
+    assert "on held-out texts" in result.stdout
+    used = MlmPlan.from_json((tmp_path / "start" / "training.json").read_text())
+    assert used == MlmPlan(mask_share=0.3, held_out=5, steps=4, batch_size=8)
+    ranked = run("splade", pairs, tmp_path / "out", tmp_path / "start", "--steps", 2)
+    assert ranked.exit_code == 0, ranked.output
+
+    with text.open("ab") as stream:
+        stream.write(b"\ncaf\xe9")
+    lines = text.read_bytes().count(b"\n") + 1
+    result = invoke("train", "mlm", text, "--into", tmp_path / "new", *options)
+    assert result.exit_code == 1
+    assert f"notes.txt:{lines}: is not UTF-8" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_negatives_are_mined_in_an_index(tmp_path: Path) -> None:
     write_examples(tmp_path / "pairs.jsonl", toy_task.examples(12))
     with HybridIndex.open(tmp_path / "kb", encoder=ToyEncoder()) as index:
@@ -106,7 +131,7 @@ def test_negatives_are_mined_in_an_index(tmp_path: Path) -> None:
     assert all(example.positive not in example.negatives for example in mined)
 
 
-@pytest.mark.parametrize("command", [[], ["splade"], ["colbert"], ["heads"], ["mine"]])
+@pytest.mark.parametrize("command", [[], ["splade"], ["colbert"], ["heads"], ["mine"], ["mlm"]])
 def test_help_teaches(command: list[str]) -> None:
     result = CliRunner().invoke(app, ["train", *command, "--help"], env={"COLUMNS": "200"})
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,7 +15,12 @@ from rich.console import Console
 from tercet.errors import InvalidTrainingData, MissingExtra
 
 if TYPE_CHECKING:
+    from tercet.training.mlm_plan import MlmPlan
     from tercet.training.plan import TrainingPlan
+    from tercet.training.run import Observer, Row
+    from tercet.training.settings import JsonPlan
+
+Plan = TypeVar("Plan", bound="JsonPlan")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +35,8 @@ app = typer.Typer(
         "[bold]3.[/] [bold]tercet train heads[/] mined.jsonl --negatives 4 --into my-model "
         "trains, and tells nDCG@10 on queries that were held out.\n\n"
         "[bold]4.[/] HybridIndex.open('kb', encoder=MiniEncoder('my-model')) searches with it.\n\n"
+        "Before that, where there is much plain text and words that the model does not know: "
+        "[bold]tercet train mlm[/] notes.txt --into start, and go on with --from start.\n\n"
         "docs/training.md says which loss to take when."
     ),
 )
@@ -59,24 +67,31 @@ Pairs = Annotated[
     ),
 ]
 
+Into = Annotated[Path, typer.Option("--into", help="Folder of the new model: checkpoint, plan, log and card.")]
+Base = Annotated[
+    str,
+    typer.Option("--from", help="Where to begin: tercet-mini, a checkpoint folder, or a BERT's folder, its heads new."),
+]
+PlanFile = Annotated[
+    Path | None, typer.Option("--plan", help="A plan as JSON; the options below change it.", dir_okay=False)
+]
+Steps = Annotated[int | None, typer.Option(help="Steps of the optimizer.")]
+Unfreeze = Annotated[
+    str | None, typer.Option(metavar="N|all", help="Layers of the trunk that learn, too, from the top.")
+]
+LearningRate = Annotated[float | None, typer.Option(help="Of the heads.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; found by itself.")]
+Seed = Annotated[int | None, typer.Option(help="Of batches, and of whatever else is drawn.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --into.")]
+
 
 def _command(kind: str) -> Callable[..., None]:
     def run(
         pairs: Pairs,
-        into: Annotated[Path, typer.Option("--into", help="Folder of the new model: checkpoint, plan, log and card.")],
-        base: Annotated[
-            str,
-            typer.Option(
-                "--from",
-                help="Where to begin: tercet-mini, a checkpoint, a SPLADE or ColBERT (docs/models.md), or a BERT; "
-                "folders or hub names. Heads that it lacks begin new.",
-            ),
-        ] = "tercet-mini",
-        plan_file: Annotated[
-            Path | None,
-            typer.Option("--plan", help="A TrainingPlan as JSON; the options below change it.", dir_okay=False),
-        ] = None,
-        steps: Annotated[int | None, typer.Option(help="Steps of the optimizer.")] = None,
+        into: Into,
+        base: Base = "tercet-mini",
+        plan_file: PlanFile = None,
+        steps: Steps = None,
         batch_size: Annotated[
             int | None, typer.Option(help="Queries whose documents are each other's negatives: more is better.")
         ] = None,
@@ -94,10 +109,8 @@ def _command(kind: str) -> Callable[..., None]:
                 "cross-encoder's or sentence-transformers folder, or a checkpoint of ours."
             ),
         ] = None,
-        unfreeze: Annotated[
-            str | None, typer.Option(metavar="N|all", help="Layers of the trunk that learn, too, from the top.")
-        ] = None,
-        learning_rate: Annotated[float | None, typer.Option(help="Of the heads.")] = None,
+        unfreeze: Unfreeze = None,
+        learning_rate: LearningRate = None,
         target_document_terms: Annotated[int | None, typer.Option(help="Terms of a document's sparse vector.")] = None,
         target_query_terms: Annotated[int | None, typer.Option(help="Terms of a query's sparse vector.")] = None,
         dim: Annotated[
@@ -113,13 +126,12 @@ def _command(kind: str) -> Callable[..., None]:
             typer.Option("--markers", help="Tell the trunk by a token whether it reads a query or a document."),
         ] = False,
         held_out: Annotated[int | None, typer.Option(help="Queries kept apart to measure nDCG@10 with.")] = None,
-        device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; found by itself.")] = None,
-        seed: Annotated[int | None, typer.Option(help="Of batches, negatives and held-out queries.")] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --into.")] = False,
+        device: Device = None,
+        seed: Seed = None,
+        resume: Resume = False,
     ) -> None:
         _need_torch()
         from tercet.training.data import read_examples
-        from tercet.training.run import told
         from tercet.training.teachers import label, load_teacher
         from tercet.training.trainer import train
 
@@ -141,23 +153,14 @@ def _command(kind: str) -> Callable[..., None]:
             "kl_divergence": 1.0 if teacher else None,
         }
         plan = _plan(kind, plan_file, {name: value for name, value in changes.items() if value is not None})
-        console = Console(highlight=False)
-        try:
+        with _one_below_the_other():
             examples = read_examples(pairs, negatives=plan.negatives, scores=plan.needs_scores and not teacher)
-        except InvalidTrainingData as error:
-            # One bad line below the other, which the usual one-line error would run together.
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from error
+        console = Console(highlight=False)
         console.print(f"{len(examples):,} examples, {' and '.join(plan.heads)} from {base}")
         if teacher:
             examples = label(examples, load_teacher(teacher))
 
-        def observe(row: dict[str, float]) -> None:
-            step = int(row["step"])
-            if step % plan.log_every == 0 or step == plan.steps or any(name.startswith("ndcg") for name in row):
-                console.print(told(row, plan.steps))
-
-        report = train(base, examples, into, plan=plan, resume=resume, observe=observe)
+        report = train(base, examples, into, plan=plan, resume=resume, observe=_told_to(console, plan))
         for head, value in report.after.items():
             console.print(f"{head}: nDCG@10 {report.before[head]:.3f} → {value:.3f} on held-out queries")
         console.print(f"{into} is ready: HybridIndex.open('kb', encoder=MiniEncoder({str(into)!r}))", soft_wrap=True)
@@ -194,7 +197,8 @@ def mine(
     from tercet.training.teachers import load_teacher
 
     plan = SearchPlan.for_k(depth)
-    examples = read_examples(pairs)
+    with _one_below_the_other():
+        examples = read_examples(pairs)
     with HybridIndex.open(place, encoder=context.obj, create=False) as index:
         mined = mine_examples(
             examples,
@@ -209,23 +213,103 @@ def mine(
     )
 
 
+@app.command()
+def mlm(
+    texts: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="TEXTS...",
+            help='Files, or folders with .txt, .md and .jsonl: paragraphs of plain text, or {"text", "title"} a line. '
+            "Every bad line is named before anything is trained.",
+        ),
+    ],
+    into: Into,
+    base: Base = "tercet-mini",
+    plan_file: PlanFile = None,
+    steps: Steps = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pieces of text in a step.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Of a piece; longer texts make several.")] = None,
+    mask_share: Annotated[float | None, typer.Option(help="Part of a piece's words that is hidden.")] = None,
+    unfreeze: Unfreeze = None,
+    learning_rate: LearningRate = None,
+    held_out: Annotated[int | None, typer.Option(help="Texts kept apart to measure with, at most a tenth.")] = None,
+    device: Device = None,
+    seed: Seed = None,
+    resume: Resume = False,
+) -> None:
+    """Train the sparse head to guess hidden words of plain text, before it learns to rank.
+
+    What could stand at a word's place is what the word may be expanded with. No queries and no labels are needed, so
+    this is how the head meets the words of a field.
+
+    [bold]tercet train mlm notes.txt --into start[/]
+    [bold]tercet train splade pairs.jsonl --from start --into my-model[/]
+    """
+    _need_torch()
+    from tercet.training.mlm import train_mlm_into
+    from tercet.training.mlm_plan import MlmPlan
+    from tercet.training.texts import read_texts
+
+    changes = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "max_tokens": max_tokens,
+        "mask_share": mask_share,
+        "unfrozen_layers": _layers(unfreeze),
+        "learning_rate": learning_rate,
+        "held_out": held_out,
+        "device": device,
+        "seed": seed,
+    }
+    plan = MlmPlan() if plan_file is None else _read_plan(plan_file, MlmPlan)
+    plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    with _one_below_the_other():
+        read = read_texts(texts)
+    console = Console(highlight=False)
+    console.print(f"{len(read):,} texts, the sparse head from {base}")
+    report = train_mlm_into(base, read, into, plan=plan, resume=resume, observe=_told_to(console, plan))
+    console.print(f"hidden words guessed right: {report.before:.1%} → {report.after:.1%} on held-out texts")
+    console.print(f"{into} is ready: tercet train splade pairs.jsonl --from {into} --into my-model", soft_wrap=True)
+
+
 def _plan(kind: str, plan_file: Path | None, changes: dict[str, Any]) -> TrainingPlan:
     from tercet.training.plan import TrainingPlan
 
-    plan = TrainingPlan() if plan_file is None else _read_plan(plan_file)
+    plan = TrainingPlan() if plan_file is None else _read_plan(plan_file, TrainingPlan)
     layers = changes.get("unfrozen_layers", plan.unfrozen_layers)
     together = ("dense", "sparse", "late") if layers else ("sparse", "late")
     heads = {"splade": ("sparse",), "colbert": ("late",), "heads": together}[kind]
     return replace(plan, **{**changes, "heads": heads})
 
 
-def _read_plan(path: Path) -> TrainingPlan:
-    from tercet.training.plan import TrainingPlan
-
+def _read_plan(path: Path, kind: type[Plan]) -> Plan:
     try:
-        return TrainingPlan.from_json(path.read_text(encoding="utf-8"))
+        return kind.from_json(path.read_text(encoding="utf-8"))
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no training plan: {error}") from error
+
+
+def _told_to(console: Console, plan: TrainingPlan | MlmPlan) -> Observer:
+    """Prints the log's rows now and then, and those in which something was measured."""
+    from tercet.training.run import told
+
+    def observe(row: Row) -> None:
+        step = int(row["step"])
+        measured = any(name.startswith(("ndcg", "held_out")) for name in row)
+        if step % plan.log_every == 0 or step == plan.steps or measured:
+            console.print(told(row, plan.steps))
+
+    return observe
+
+
+@contextmanager
+def _one_below_the_other() -> Iterator[None]:
+    """Bad lines each on a line, which the usual one-line error would run together."""
+    try:
+        yield
+    except InvalidTrainingData as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _layers(text: str | None) -> int | str | None:
