@@ -49,7 +49,7 @@ def late_alone(encoder: Remembering, queries: Mapping[str, str], ids: list[str])
     tokens = np.concatenate(encoder.multi_vectors).T
     run = {}
     for query, text in queries.items():
-        best = np.maximum.reduceat(encoder.encode_query(text).multi_vector.vectors @ tokens, starts, axis=1)
+        best = np.maximum.reduceat(encoder.encode_query(text).multi_vector.weighted @ tokens, starts, axis=1)
         run[query] = ranked(list(zip(ids, best.sum(axis=0).tolist(), strict=True)), DEPTH)
     return run
 
@@ -90,20 +90,25 @@ def measure(folder: Path, encoder: Remembering, *, report: bool) -> dict[str, ob
         "stages": stages,
         # How the default was chosen: nDCG@10 of each way to join the three rankings.
         "final orders": {
-            f"{fusion}, late {weight}": joined(evaluation, collection.qrels, fusion, weight)
+            f"{fusion}, sparse {sparse}, late {late}": joined(
+                evaluation, collection.qrels, fusion, {"sparse": sparse, "late": late}
+            )
             for fusion in ("min_max", "rrf")
-            for weight in (1, 1.5, 2, 2.5, 3, 4)
+            for sparse in (1, 2)
+            for late in (1, 2, 3, 4)
         },
         "final minus best single head": round(stages["final"]["nDCG@10"] - best, 4),
     }
 
 
-def joined(evaluation: Evaluation, qrels: Mapping[str, Mapping[str, int]], fusion: str, late: float) -> float:
-    """nDCG@10 of the three rankings of each query joined in one way, late interaction with this weight."""
+def joined(
+    evaluation: Evaluation, qrels: Mapping[str, Mapping[str, int]], fusion: str, weights: Mapping[str, float]
+) -> float:
+    """nDCG@10 of the three rankings of each query joined in one way; what `weights` does not name weighs 1."""
     stages: dict[str, dict[str, Ranking]] = {
         stage: {query: trace[stage] for query, trace in evaluation.traces.items()} for stage in STAGES
     }
-    run = fuse_runs(stages, fusion=fusion, weights={"late": late})  # type: ignore[arg-type]
+    run = fuse_runs(stages, fusion=fusion, weights=weights)  # type: ignore[arg-type]
     return round(score(run, qrels, ["nDCG@10"]).mean["nDCG@10"], 4)
 
 

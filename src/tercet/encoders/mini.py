@@ -238,6 +238,7 @@ class MiniEncoder:
         _, _, word_logits = self._before_pooling(query, self._query_side)
         logits = word_logits(self._terms) + self.checkpoint.weights()["sparse.bias"]
         weights = self._weigh(np.maximum(logits, 0))
+        weights *= self._evening(weights.max(axis=0))
         best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
         found = []
         for token, row, columns in zip(self.query_tokens(query).sparse, weights, best, strict=True):
@@ -407,9 +408,12 @@ class MiniEncoder:
         active = np.flatnonzero(pooled > 0)
         # A maximum comes as a logit, and what is monotone afterwards; a sum is of weights already.
         weights = self._weigh(pooled[active]) if self.config.sparse_form.pooling == "max" else pooled[active]
-        if power := self.config.sparse_form.length_normalization:
-            weights = weights * np.float32((USUAL_LENGTH / max(float(np.linalg.norm(weights)), 1e-6)) ** power)
-        return SparseVector(self._terms[active], weights)
+        return SparseVector(self._terms[active], weights * self._evening(weights))
+
+    def _evening(self, weights: NDArray[np.float32]) -> np.float32:
+        """What a text's weights are multiplied by, so that long texts compare with short ones."""
+        power = self.config.sparse_form.length_normalization
+        return np.float32((USUAL_LENGTH / max(float(np.linalg.norm(weights)), 1e-6)) ** power)
 
     def _weigh(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """From positive logits to weights."""

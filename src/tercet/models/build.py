@@ -101,7 +101,7 @@ class BuildPlan:
     sparse_rank: int = 128
     term_frequency: float = 2.5
     length_normalization: float = 0.25
-    late_importance: float = 2.0
+    late_importance: float = 1.0
     max_query_tokens: int = 40
     max_document_tokens: int = 128
     document_share: float = 0.62
