@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUN = [README, *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("evaluation.md", "explanations.md", "storage.md"))]
+RUN = [
+    README,
+    *(
+        (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for name in ("evaluation.md", "explanations.md", "storage.md")
+    ),
+]
 BLOCKS = [block for page in RUN for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
