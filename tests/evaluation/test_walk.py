@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,10 +59,27 @@ def test_the_figures_are_those_of_an_evaluation(index: HybridIndex) -> None:
     walked = walk(index, QUERY, judged=judged)
 
     evaluation = evaluate(index, judged, measures=["nDCG@10"], timed_queries=0)
+    hidden = [word for text in judged.queries.values() for word in index.encoder.masked_word_predictions(text)]
+    assert walked.guessed == (
+        sum(word.guesses[0][0] == word.word for word in hidden),
+        sum(word.probability is not None for word in hidden),
+    )
     assert walked.grades == {"piano": 1}
     assert walked.measured["BM25"] == pytest.approx(evaluation["BM25"].scores.mean["nDCG@10"])
     assert walked.measured["dense"] == pytest.approx(evaluation["dense"].scores.mean["nDCG@10"])
     assert walked.measured["hybrid (tercet)"] == pytest.approx(evaluation["final"].scores.mean["nDCG@10"])
+
+
+def test_another_model_may_guess_the_hidden_words(index: HybridIndex, tiny_checkpoint: Path) -> None:
+    guesser = MiniEncoder(tiny_checkpoint)
+    page = teaching_page(walk(index, QUERY, guesser=guesser))
+
+    assert f"Here {guesser.spec.name} guesses." in page
+    assert "as this one was" not in page
+    for word in guesser.masked_word_predictions(QUERY):
+        for term, share in word.guesses:
+            assert f"{term}<small> {share:.1%}</small>" in page
+    assert "as this one was" in teaching_page(walk(index, QUERY))
 
 
 def test_filter_and_id_are_those_of_the_question(index: HybridIndex) -> None:

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from tercet.checkpoint import Precision
 from tercet.encoders.mini import MiniEncoder
+from tercet.models.load import NEVER
+from tercet.training.model import ThreeHeads
+from tests import tiny
 from tests.explaining.browser import photograph, share_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +34,7 @@ def test_the_example_writes_a_page_that_loads_nothing(tmp_path: Path) -> None:
 
     html = page.read_text(encoding="utf-8")
     assert "hybrid (tercet)" in done.stdout
-    assert "7. Why mi-discharge stands where it stands" in html
+    assert "8. Why mi-discharge stands where it stands" in html
     assert "<script" not in html
     assert " src=" not in html
     picture = photograph(html, tmp_path, height=5000)
@@ -47,6 +52,37 @@ def test_the_maximum_of_what_each_word_brings_in_is_the_sparse_vector(mini: Mini
     assert greatest == pytest.approx(
         dict(zip(mini.terms(sparse.indices), sparse.values.tolist(), strict=True)), abs=1e-4
     )
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-4), ("int8", 0.02)])
+def test_a_hidden_words_guesses_are_the_heads_softmax_at_its_mask(
+    tiny_checkpoint: Path, precision: Precision, tolerance: float
+) -> None:
+    encoder, model = MiniEncoder(tiny_checkpoint, precision=precision), ThreeHeads.open(tiny_checkpoint)
+    said = model.sparse.bias > NEVER / 2
+    # "zig" is no word of the vocabulary: z ##i ##g, for which one [MASK] stands
+    predictions = encoder.masked_word_predictions("cat zig!", k=3)
+
+    assert [word.word for word in predictions] == ["cat", "zig", "!"]
+    for word, masked in zip(predictions, ("[MASK] z ##i ##g !", "cat [MASK] !", "cat z ##i ##g [MASK]"), strict=True):
+        ids = torch.tensor([tiny.VOCABULARY.index(term) for term in ("[CLS]", *masked.split(), "[SEP]")])[None]
+        with torch.inference_mode():
+            states = model.token_states(ids, torch.ones_like(ids, dtype=torch.bool))[0, 1:-1]
+            projected, _ = model.sparse.token_terms(states, ids[0, 1:-1], [len(states)])
+            logits = projected[masked.split().index("[MASK]")] @ model.sparse.decoder.T + model.sparse.bias
+            shares = logits.masked_fill(~said, -torch.inf).softmax(dim=0)
+        values = dict(zip(tiny.VOCABULARY, shares.tolist(), strict=True))
+
+        assert [share for _, share in word.guesses] == sorted((share for _, share in word.guesses), reverse=True)
+        for term, share in word.guesses:
+            assert share == pytest.approx(values[term], abs=tolerance)
+        assert word.guesses[0][1] == pytest.approx(max(values.values()), abs=tolerance)
+        single = word.word == "cat"
+        assert word.probability == (pytest.approx(values["cat"], abs=tolerance) if single else None)
+
+
+def test_a_query_without_words_has_nothing_to_hide(mini: MiniEncoder) -> None:
+    assert mini.masked_word_predictions(" ") == []
 
 
 def test_static_neighbours_are_the_nearest_rows_of_the_embedding_matrix(mini: MiniEncoder) -> None:

@@ -85,6 +85,19 @@ class TextTokens(NamedTuple):
     late: tuple[Token, ...]
 
 
+class MaskedWord(NamedTuple):
+    """What a model expects at the place of a word that it was not shown.
+
+    word: as the text has it
+    probability: of the word itself, None where it is no single term of the vocabulary
+    guesses: the likeliest terms with their probabilities, best first
+    """
+
+    word: str
+    probability: float | None
+    guesses: list[tuple[str, float]]
+
+
 @runtime_checkable
 class Explainable(Protocol):
     """An encoder that tells where its numbers come from. Tokens are told quickly; origins cost a pass of the model."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tercet.checkpoint import HEADS, QUERY_WEIGHTS, USUAL_LENGTH, Checkpoint, Precision, default_checkpoint, token_id
-from tercet.encoders.base import EncoderSpec, TextTokens, Token
+from tercet.encoders.base import EncoderSpec, MaskedWord, TextTokens, Token
 from tercet.errors import CheckpointError
 from tercet.processors import available_cores
 from tercet.runtime import make_session, runtime_weights
@@ -245,6 +245,48 @@ class MiniEncoder:
             pairs = zip(self.terms(self._terms[columns]), row[columns].tolist(), strict=True)
             found.append((token, [(term, weight) for term, weight in pairs if weight > 0]))
         return found
+
+    def masked_word_predictions(self, query: str, *, k: int = 8) -> list[MaskedWord]:
+        """Each word hidden in turn: what the sparse head expects at its place, as a softmax over its terms.
+
+        That is how a masked language model guesses. The lexical bonus is left out, for it belongs to the word itself.
+        """
+        tokens = self._tokens(query, self._query_side)
+        words: dict[int, list[int]] = {}
+        for at, token in enumerate(tokens):
+            if not token.special:
+                words.setdefault(token.word, []).append(at)
+        if not words:
+            return []
+        input_ids = np.zeros((len(words), len(tokens)), np.int64)
+        attention_mask = np.zeros(input_ids.shape, np.int32)
+        for row, pieces in enumerate(words.values()):
+            # One [MASK] for a word of several pieces, too: what is guessed are terms, and a term is one.
+            kept = [token.token_id for at, token in enumerate(tokens) if at not in pieces[1:]]
+            kept[pieces[0]] = self._token_id("[MASK]")
+            input_ids[row, : len(kept)] = kept
+            attention_mask[row, : len(kept)] = 1
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "word_mask": attention_mask}
+        [states] = self._session.run(["words"], inputs)
+        hidden = states[np.arange(len(words)), [pieces[0] for pieces in words.values()]]
+        rows, scales = self._decoder
+        decoder = rows[self._terms].astype(np.float32) * scales[self._terms][:, None]
+        logits = hidden @ decoder.T + self.checkpoint.weights()["sparse.bias"]
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return [
+            self._masked_word(query, [tokens[at] for at in pieces], row, k)
+            for pieces, row in zip(words.values(), shares, strict=True)
+        ]
+
+    def _masked_word(self, query: str, pieces: Sequence[Token], shares: NDArray[np.float32], k: int) -> MaskedWord:
+        best = np.argsort(-shares, kind="stable")[:k]
+        own = shares[self._terms == pieces[0].token_id].tolist() if len(pieces) == 1 else []
+        return MaskedWord(
+            query[pieces[0].start : pieces[-1].end],
+            own[0] if own else None,
+            list(zip(self.terms(self._terms[best]), shares[best].tolist(), strict=True)),
+        )
 
     def static_neighbours(self, token_id: int, *, k: int = 8) -> list[tuple[str, float]]:
         """The terms whose embeddings, before any context, have the greatest cosine with a token's own."""

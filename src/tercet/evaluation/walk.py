@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tercet.encoders.base import Encoder
 from tercet.evaluation.bm25 import bm25_run
 from tercet.evaluation.judgements import JudgedCollection
 from tercet.evaluation.measures import score
-from tercet.explaining.teaching import Walk, inspectable
+from tercet.explaining.teaching import Inspectable, Walk, inspectable
 from tercet.index import HybridIndex
 from tercet.plan import SearchPlan
 from tercet.query import FINAL
@@ -25,6 +26,7 @@ def walk(
     id: str | None = None,
     contrast: str = "",
     judged: JudgedCollection | None = None,
+    guesser: Encoder | None = None,
     plan: SearchPlan | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Walk:
@@ -33,6 +35,7 @@ def walk(
     id: of the document that is taken apart; the best one where none is given
     contrast: a query in which words of this one mean something else
     judged: the queries and judgements of the indexed collection, which every retriever is then measured by
+    guesser: guesses hidden words instead of the index's encoder, as a model of `tercet train mlm` does better
     plan, where: of the hybrid search, as of `HybridIndex.search`
 
     Raises:
@@ -40,7 +43,7 @@ def walk(
         TypeError: the encoder cannot be looked into.
         MissingExtra: bm25s is not installed.
     """
-    encoder = inspectable(index.encoder)
+    encoder, guessing = inspectable(index.encoder), inspectable(guesser) if guesser else None
     plan = plan or index.plan
     documents = list(index.scroll(where))
     if not documents:
@@ -67,7 +70,17 @@ def walk(
         grades=judged.qrels.get(judged_as, {}) if judged else {},
         measured=_measured(runs, judged) if judged else {},
         measure=f"{MEASURE} over the collection's {len(judged.queries)} queries" if judged else "",
+        guesser=guessing,
+        guessed=_guessed(guessing or encoder, judged.queries.values()) if judged else (0, 0),
     )
+
+
+def _guessed(encoder: Inspectable, queries: Iterable[str]) -> tuple[int, int]:
+    """Of how many words, each hidden in turn, the first guess is right, and of how many that are terms."""
+    words = [word for query in queries for word in encoder.masked_word_predictions(query, k=1)]
+    asked = [word for word in words if word.probability is not None]
+    # The likeliest term is the word itself: as likely as the word, to the last bit.
+    return sum(word.guesses[0][1] == word.probability for word in asked), len(asked)
 
 
 def _measured(runs: Mapping[str, Any], judged: JudgedCollection) -> dict[str, float]:
