@@ -57,8 +57,8 @@ class ComposedEncoder:
     def load(cls, *, dense: str, sparse: str, late: str, device: str | None = None) -> ComposedEncoder:
         """Load each head's model: "tercet-mini", a folder, or a hub's "organisation/model".
 
-        A folder holds a checkpoint of ours or a model that sentence-transformers loads. Only safetensors weights, and no
-        code that comes with a model.
+        A folder holds a checkpoint of ours or a model that sentence-transformers loads. Only safetensors weights, and
+        no code that comes with a model.
 
         device: of the models that sentence-transformers runs
 
