@@ -156,7 +156,8 @@ class Run:
         """The rows up to step `last`."""
         with (self._folder / LOG_FILE).open(newline="", encoding="utf-8") as stream:
             rows = list(itertools.islice(csv.DictReader(stream), last + 1))
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+        numbers = [{name: float(value) for name, value in row.items() if value} for row in rows]
+        return [row | {"step": int(row["step"])} for row in numbers]
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Begin the file with these rows; what a killed run wrote after its last state is computed again."""
