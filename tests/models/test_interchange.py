@@ -50,6 +50,19 @@ def test_a_splade_has_the_same_vectors(tmp_path: Path, pooling: str, activation:
         assert (expected > 0).sum() > 20
 
 
+def test_a_decoder_that_shares_nothing_with_the_word_embeddings_is_read_with_its_bias(tmp_path: Path) -> None:
+    masked = tiny.write_trunk(tmp_path / "masked", masked_language_model=True)
+    model = AutoModelForMaskedLM.from_pretrained(masked, tie_word_embeddings=False)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        model.cls.predictions.decoder.weight.normal_()
+        model.cls.predictions.decoder.bias.normal_()
+    model.save_pretrained(masked)
+    (expected,) = SparseEncoder(str(masked), device="cpu").encode_document(TEXTS[:1], convert_to_sparse_tensor=False)
+
+    assert told(load_model(masked), TEXTS[0]) == pytest.approx(expected.numpy(), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     "write", [foreign.write_distilbert, lambda at: tiny.write_trunk(at, masked_language_model=True)]
 )

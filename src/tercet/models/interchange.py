@@ -198,7 +198,8 @@ def _with_masked_words(folder: Path, *, form: Any = MASKED_WORDS, settings: Mapp
         "norm.bias": tensors[f"{prefix}.transform.LayerNorm.bias"],
         # Most share it with the word embeddings, and are stored without it then.
         "decoder": tensors.get(f"{prefix}.decoder.weight", words),
-        "bias": tensors[f"{prefix}.bias"],
+        # A decoder that shares nothing may have a bias of its own, and it is that which is added.
+        "bias": tensors[f"{prefix}.decoder.bias" if f"{prefix}.decoder.bias" in tensors else f"{prefix}.bias"],
     }
     head.load_state_dict({name: torch.from_numpy(tensor.copy()) for name, tensor in state.items()})
     return ForeignModel(config, folder / TOKENIZER_FILE, ("sparse",), tensors, sparse=head)
