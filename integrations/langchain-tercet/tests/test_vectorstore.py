@@ -246,7 +246,8 @@ async def test_the_plan_decides_what_similarity_means(store: TercetVectorStore) 
     assert [score for _, score in scored] == pytest.approx(sorted(cosine.values(), reverse=True), abs=1e-4)
     assert await dense.asimilarity_search_with_score(QUERY, k=5) == scored
     assert scored == store.similarity_search_with_score(QUERY, k=5, plan=SearchPlan(stages=("dense",)))
-    assert len(TercetVectorStore(store.index, plan=SPARSE).similarity_search("cat")) == 2
+    sparse = TercetVectorStore(store.index, plan=SPARSE).similarity_search("cat")
+    assert ids(sparse) == [hit.id for hit in store.index.search("cat", plan=SPARSE)]
     hits = store.index.search(QUERY, k=5)
     assert [(d.id, s) for d, s in store.similarity_search_with_score(QUERY, k=5)] == [(h.id, h.score) for h in hits]
 
@@ -256,7 +257,7 @@ async def test_a_plan_may_be_json(in_memory: TercetVectorStore) -> None:
 
     assert in_memory.similarity_search("cat", plan=as_json) == in_memory.similarity_search("cat", plan=SPARSE)
     retriever = in_memory.as_retriever(search_type="hybrid", search_kwargs={"plan": as_json})
-    assert len(await retriever.ainvoke("cat")) == 2
+    assert ids(await retriever.ainvoke("cat")) == ids(in_memory.similarity_search("cat", plan=SPARSE))
     with pytest.raises(TypeError, match=r"a plan is a tercet\.SearchPlan"):
         in_memory.similarity_search("cat", plan="hybrid")  # type: ignore[arg-type]
 
@@ -513,7 +514,7 @@ async def test_dense_vectors_are_the_callers_and_the_rest_is_ours(
         plan = SearchPlan(stages=stages)
         expected = store.similarity_search_with_score("cat", plan=plan)
         assert [(d.id, s) for d, s in own.similarity_search_with_score("cat", plan=plan)] == [
-            (d.id, pytest.approx(s, abs=1e-5)) for d, s in expected
+            (d.id, pytest.approx(s, abs=1e-3)) for d, s in expected
         ]
 
 
@@ -542,10 +543,12 @@ async def test_a_query_is_embedded_once_and_awaited_where_it_can_be(own: TercetV
 
 async def test_a_model_whose_stage_takes_no_part_is_not_asked(own: TercetVectorStore, counted: Counted) -> None:
     retriever = TercetRetriever(index=own.index, plan=SPARSE)
+    found = [hit.id for hit in own.index.search("cat", plan=SPARSE)]
     counted.calls.clear()
 
-    assert len(own.similarity_search("cat", plan=SPARSE)) == len(retriever.invoke("cat")) == 2
-    assert len(await own.asimilarity_search("cat", plan=SPARSE)) == len(await retriever.ainvoke("cat")) == 2
+    assert found[:1] == ["cat"]
+    assert ids(own.similarity_search("cat", plan=SPARSE)) == ids(retriever.invoke("cat")) == found
+    assert ids(await own.asimilarity_search("cat", plan=SPARSE)) == ids(await retriever.ainvoke("cat")) == found
     assert counted.calls == []
 
 
