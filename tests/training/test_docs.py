@@ -22,4 +22,6 @@ def test_the_page_runs(tmp_path: Path) -> None:
     assert lines[0].startswith('{"query": "swap the oil filter"')
     assert lines[2] == "True"
     assert "brake pad" in lines[3]
-    assert len(lines) == 6
+    assert re.fullmatch(r"guessed right: \d+% before, \d+% after", lines[4])
+    assert [line.split()[0] for line in lines[5:9]] == ["replace", "the", "brake", "pad"]
+    assert len(lines) == 11
