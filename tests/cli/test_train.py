@@ -94,6 +94,14 @@ def test_bad_input_is_one_line_and_exit_code_one(pairs: Path, tmp_path: Path, to
     assert run("heads", pairs, tmp_path / "out", toy_model, "--unfreeze", "some").exit_code == 2
 
 
+def test_an_unknown_base_is_told_before_a_teacher_is_asked(pairs: Path, tmp_path: Path) -> None:
+    result = run("heads", pairs, tmp_path / "out", tmp_path / "nothing", "--negatives", 1, "--teacher", tmp_path / "no")
+
+    assert result.exit_code == 1
+    assert str(tmp_path / "nothing") in result.stderr.replace("\n", "")
+    assert not (tmp_path / "out").exists()
+
+
 def test_hidden_words_come_before_ranking(pairs: Path, tmp_path: Path, toy_model: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("\n\n".join(example.positive for example in toy_task.examples(60)))

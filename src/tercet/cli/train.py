@@ -132,6 +132,7 @@ def _command(kind: str) -> Callable[..., None]:
     ) -> None:
         _need_torch()
         from tercet.training.data import read_examples
+        from tercet.training.model import ThreeHeads
         from tercet.training.teachers import label, load_teacher
         from tercet.training.trainer import train
 
@@ -158,6 +159,7 @@ def _command(kind: str) -> Callable[..., None]:
         console = Console(highlight=False)
         console.print(f"{len(examples):,} examples, {' and '.join(plan.heads)} from {base}")
         if teacher:
+            ThreeHeads.open(base)  # what is wrong with it is said before a teacher has worked for an hour
             examples = label(examples, load_teacher(teacher))
 
         report = train(base, examples, into, plan=plan, resume=resume, observe=_told_to(console, plan))

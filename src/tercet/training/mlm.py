@@ -78,9 +78,11 @@ def train_mlm_into(
         InvalidTrainingData, TrainingCollapsed: as `train_mlm`.
     """
     folder = Path(out)
-    trainer = MlmTrainer(ThreeHeads.open(model), texts, plan)
     run = Run(folder, {"model": str(model), "texts": _fingerprint(texts), "plan": json.loads(plan.to_json())})
-    run.begin(resume=resume)
+    # Before token states are computed, which may take long.
+    run.check(resume=resume)
+    trainer = MlmTrainer(ThreeHeads.open(model), texts, plan)
+    run.begin()
     report = trainer.fit(run=run, observe=observe)
     name = name or folder.resolve().name
     sample = random.Random(plan.seed).sample(trainer.texts, min(CALIBRATION_TEXTS, len(trainer.texts)))

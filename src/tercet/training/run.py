@@ -121,8 +121,8 @@ class Run:
         self._identity = dict(identity)
         self._columns: list[str] = []
 
-    def begin(self, *, resume: bool) -> None:
-        """Raises CheckpointError where the folder holds something that this run would spoil."""
+    def check(self, *, resume: bool) -> None:
+        """Raises CheckpointError where the folder holds something that this run would spoil; writes nothing."""
         plan, state = self._folder / PLAN_FILE, self._folder / STATE_FILE
         if resume:
             # A state beside a model: the run was killed while it wrote the model, which is then written again.
@@ -135,15 +135,17 @@ class Run:
                     f"the run in {self._folder} was begun with {' and '.join(changed)} of another kind"
                     f"{_difference(before, self._identity)}; resume it with the same, or train into another folder"
                 )
-            return
-        if state.exists():
+        elif state.exists():
             raise CheckpointError(
                 f"{self._folder} holds an unfinished run; resume it, or delete {STATE_FILE} there to start anew"
             )
-        if (self._folder / "tercet.json").exists():
+        elif (self._folder / "tercet.json").exists():
             raise CheckpointError(f"{self._folder} holds a finished model; train into another folder")
+
+    def begin(self) -> None:
+        """Write down what is begun, or what goes on: then it is the same."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        replace_text(plan, json.dumps(self._identity, indent=1) + "\n")
+        replace_text(self._folder / PLAN_FILE, json.dumps(self._identity, indent=1) + "\n")
 
     def state(self) -> State | None:
         path = self._folder / STATE_FILE

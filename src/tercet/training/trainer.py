@@ -80,9 +80,11 @@ def train(
         TrainingCollapsed: vectors died or went dense.
     """
     folder = Path(out)
-    trainer = Trainer(ThreeHeads.open(model), examples, plan)
     run = Run(folder, {"model": str(model), "examples": _fingerprint(examples), "plan": json.loads(plan.to_json())})
-    run.begin(resume=resume)
+    # Before token states are computed, which may take long.
+    run.check(resume=resume)
+    trainer = Trainer(ThreeHeads.open(model), examples, plan)
+    run.begin()
     report = trainer.fit(run=run, observe=observe)
     save_model(trainer, folder, report, name=name or folder.resolve().name, base=str(model))
     run.finish()
