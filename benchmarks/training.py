@@ -39,7 +39,7 @@ from tercet.training.objective import Candidates, Objective
 from tercet.training.plan import TrainingPlan
 from tercet.training.trainer import Trainer
 
-BATCH, STEPS, ROUNDS = 16, 7, 2
+BATCH, STEPS, ROUNDS = 16, 7, 1
 #: The first steps of a process make what later ones find made: buffers, Adam's moments.
 WARM_UP = 2
 TOKENS = 128
