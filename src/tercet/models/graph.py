@@ -16,7 +16,7 @@ holds them once, whatever the precision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -223,14 +223,10 @@ class _Graph:
 
         A token's own word has its bonus: what the bonus makes it weigh more is added to the sum.
         """
-        rank, terms, form = self.config.sparse_rank, self.config.sparse_terms, self.config.sparse_form
+        form = self.config.sparse_form
         mask = self.node("Cast", [is_word_row], to=TensorProto.FLOAT)
-        self.linear_inputs["sparse.decoder"] = words
-        quantized = self.quantize("sparse.decoder", words) if self.precision == "int8" else None
         tiles = []
-        for tile, start in enumerate(range(0, terms, TILE_TERMS)):
-            width = min(TILE_TERMS, terms - start)
-            logits = self.matmul(f"sparse.decoder.{tile}", words, rank, width, quantized)
+        for start, width, logits in self.decoder_tiles(words):
             bounds = [self.constant(np.array([at])) for at in (start, start + width, 0)]
             weights = self.weights_of(self.node("Add", [logits, self.node("Slice", ["sparse.bias", *bounds])]))
             # (batch, n_tokens, width) · (batch, n_tokens, 1): what is no word adds nothing.
@@ -272,15 +268,22 @@ class _Graph:
 
     def max_over_tokens(self, words: str) -> str:
         """(batch, n_tokens, rank) → (batch, sparse_terms + 1): the last column takes the tokens that are no terms."""
-        rank, terms = self.config.sparse_rank, self.config.sparse_terms
+        axis = np.array([1])
+        tiles = [
+            self.node("ReduceMax", [logits, self.constant(axis)], keepdims=0)
+            for _, _, logits in self.decoder_tiles(words)
+        ]
+        return self.with_spare(tiles)
+
+    def decoder_tiles(self, words: str) -> Iterator[tuple[int, int, str]]:
+        """The first term of each tile, how many it has, and their logits: (batch, n_tokens, width)."""
+        terms = self.config.sparse_terms
         self.linear_inputs["sparse.decoder"] = words
         quantized = self.quantize("sparse.decoder", words) if self.precision == "int8" else None
-        tiles = []
         for tile, start in enumerate(range(0, terms, TILE_TERMS)):
             width = min(TILE_TERMS, terms - start)
-            logits = self.matmul(f"sparse.decoder.{tile}", words, rank, width, quantized)
-            tiles.append(self.node("ReduceMax", [logits, self.constant(np.array([1]))], keepdims=0))
-        return self.with_spare(tiles)
+            logits = self.matmul(f"sparse.decoder.{tile}", words, self.config.sparse_rank, width, quantized)
+            yield start, width, logits
 
     def own_term_logits(self, normed: str, projected: str, is_word: str) -> str:
         """(batch, n_tokens): each token's logit for its own word with the lexical bonus, -1e9 where it is no word."""
